@@ -305,7 +305,7 @@ class SetOption(Command):
 
 
 @command(
-    "/edit on|off",
+    "/edit [on|off]",
     "keep your line whole over telnet",
     more="What others say scrolls above your line instead of into it. Up and Down show earlier lines, Tab completes"
     " names, rooms and commands, and other keys work as in a shell. Ctrl-C erases the line; on an empty one it leaves.",
@@ -313,11 +313,11 @@ class SetOption(Command):
 )
 @dataclass(frozen=True, slots=True)
 class Edit(Command):
-    on: bool
+    on: bool | None = None  # None: say whether it is on
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        return cls(rest == "on") if (rest := rest.lower()) in ("on", "off") else None
+        return {"on": cls(True), "off": cls(False), "": cls()}.get(rest.lower())
 
 
 @command(

@@ -123,6 +123,9 @@ class Dialect(Protocol):
         """Ask the client for what the command lacks, such as a password, and then give the whole command as a request.
         False: this client has to send it by itself."""
 
+    def hint(self) -> str:
+        """What to tell the client with its welcome; "": nothing."""
+
     def renamed(self, name: str) -> None:
         """The client has another name now. The views may have changed."""
 

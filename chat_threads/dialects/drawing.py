@@ -25,8 +25,8 @@ _SIGNS = str.maketrans("\n\t", "↵ ")  # how line ends and tabs look in the lin
 
 
 class Drawing:
-    """Draws the line into one row of the terminal. A line that is longer than the row is scrolled sideways, by a third
-    of it at most, so that one sees where one was. ``<`` and ``>`` stand where some of it is hidden. The row's last
+    """Draws the line into one row of the terminal. A line that is longer than the row is scrolled sideways, by less
+    than half of it, so that one sees where one was. ``<`` and ``>`` stand where some of it is hidden. The row's last
     column stays free for the cursor.
 
     It remembers which part is shown, and what was drawn last, so that it draws only what has changed. The cost is
@@ -76,7 +76,9 @@ class Drawing:
         shown, mark = before[self._start :], int(self._start > 0)
         little = mark and (not shown or _fits(shown, room // 4))
         if little or not (_fits(shown, room - mark - spare) or _fits(shown + after, room - mark)):
-            kept = room // 2 if little else max(0, min(2 * room // 3, room - 1 - spare))  # columns before the cursor
+            kept = max(0, min(2 * room // 3, room - 1 - spare))  # columns before the cursor
+            if little and not _fits(before, kept):
+                kept = room // 2
             self._start = len(before) - len("".join(_last(before, kept)))
         mark = min(room, self._start, 1)
         left = _letters(before[self._start :])

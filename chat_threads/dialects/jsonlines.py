@@ -249,6 +249,9 @@ class JsonDialect:
     def ask(self, command: commands.Command) -> bool:
         return False
 
+    def hint(self) -> str:
+        return ""
+
     def renamed(self, name: str) -> None:
         """Nothing that is shown depends on the name."""
 

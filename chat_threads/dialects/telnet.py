@@ -220,6 +220,11 @@ class Telnet:
         return self.hide() + self.show()
 
     @property
+    def answers(self) -> bool:
+        """Whether it has answered what it was asked: see Signal.ANSWERS."""
+        return self._answers and self._terminal is not None
+
+    @property
     def spoken(self) -> bool:
         """Whether the client has sent a command of telnet."""
         return self._spoken
@@ -381,7 +386,8 @@ class LineEditor:
         self._line = b""
         self._overlong = False
         self._after_cr = False
-        self.lf_alone = False  # whether LF alone ended the last line: telnet sends CR LF or CR NUL (RFC 854)
+        # Whether LF alone ended the last line: telnet sends CR LF or CR NUL (RFC 854). None: no line has ended.
+        self.lf_alone: bool | None = None
         self.pending = False  # whether a line has begun and not ended
 
     def feed(self, text: bytes) -> list[bytes | None]:

@@ -31,7 +31,7 @@ MOVED = "You are in {} now, not in {}. If your line is meant for this room, pres
 SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
 TOO_MUCH = "What you pasted does not fit: at most 100 lines, or 8 KiB, are allowed at once. Nothing was taken."
 OTHER_NAME = "Nothing was typed. Type another name, or the same one again; /quit leaves."
-OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
+OFFER = "Over telnet, /edit on keeps your line whole while others talk; see /help edit."
 
 LOST = (
     "A letter has opened your telnet's own prompt, and the rest of the line is lost. It has now been asked to send all"
@@ -103,7 +103,7 @@ class TextDialect(Preferences):
         self._form: Form | None = None  # what the person is being asked
         self._hiding = False  # whether what is typed must not be seen
         self._told_shown = False  # whether the person was told that it was seen
-        self._offer = ""  # to be said once the person has a name
+        self._offered = False  # whether the person was told of /edit, or need not be
         self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
 
@@ -122,7 +122,6 @@ class TextDialect(Preferences):
             elif item is Signal.RESIZED:
                 resized = True
             elif item is Signal.ANSWERS:
-                self._offer = "" if self._telnet.has_own_line else OFFER
                 self._make_offer()
             elif item is Signal.INTERRUPT and self._keys is not None:
                 self._keys.interrupt()
@@ -188,6 +187,18 @@ class TextDialect(Preferences):
     def admitted(self, name: str) -> None:
         self.renamed(name)
         self._make_offer()
+
+    def hint(self) -> str:
+        """A client whose lines end as telnet's do, and that has said nothing else by telnet, may be one."""
+        if (
+            self._offered
+            or self._telnet.spoken
+            or isinstance(self._editor, Screen)
+            or self._editor.lf_alone is not False
+        ):
+            return ""
+        self._offered = True
+        return OFFER
 
     # --- questions ------------------------------------------------------------------------------------------
 
@@ -307,6 +318,19 @@ class TextDialect(Preferences):
         self._to_lines()
         return f"Your program sends whole lines {goes_on}."
 
+    @property
+    def edits(self) -> str:
+        """Whether lines are edited, in words, and how to change that."""
+        if self._mode is Mode.KEYS:
+            return "/edit is on. /edit off ends it."
+        if self._mode is Mode.SILENT:
+            return UNANSWERED
+        if self._mode is Mode.ASKED:
+            return "/edit is not on yet: your program has been asked, and has not answered."
+        if self._telnet.has_own_line:
+            return "/edit is off. It is not needed: your program has a line of its own."
+        return "/edit is off. Over telnet, /edit on keeps your line whole while others talk."
+
     def draw(self, situation: Situation) -> bytes:
         """What is to be sent before anything is shown by the views that the dialect has now: the end of the screen, or
         whatever has changed on it, except the line."""
@@ -423,10 +447,10 @@ class TextDialect(Preferences):
 
     def _make_offer(self) -> None:
         """Say to a person whose client speaks telnet that lines can be edited, once."""
-        if self._offer and self._name and self._form is None:
-            if self._mode is Mode.LINES:
-                self._tell(self._offer)
-            self._offer = ""
+        if self._telnet.answers and self._name and self._form is None and not self._offered:
+            if self._mode is Mode.LINES and not self._telnet.has_own_line:
+                self._tell(OFFER)
+            self._offered = True
 
     def _tell(self, text: str) -> None:
         self._send(self._said(text))

@@ -118,6 +118,9 @@ class WebDialect:
     def ask(self, command: commands.Command) -> bool:
         return False
 
+    def hint(self) -> str:
+        return ""
+
     def renamed(self, name: str) -> None:
         self._json.renamed(name)
 

@@ -88,9 +88,10 @@ class Service:
         if session.views is not session.dialect.views:
             people.update_views(context, session)
         welcome = events.Welcome(name, self._motd, __version__, session.token if session.known else "")
-        today = session.dialect.today(time.time())
+        more = session.dialect.hint(), session.dialect.today(time.time())
         nowhere = hello.place and hello.since == () and not wanted
-        session.answer(welcome, *((events.Notice(today),) if today else ()), more=not nowhere)  # what it enters follows
+        told = (events.Notice(text) for text in more if text)
+        session.answer(welcome, *told, more=not nowhere)  # what it enters follows
         if context.history.read_only:
             session.tell(context.history.read_only)
         if place and hello.since is None:  # otherwise it is a program that reconnects, and knows where it was

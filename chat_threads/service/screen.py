@@ -34,8 +34,12 @@ def _has_screen(dialect: Dialect) -> TypeGuard[TextDialect]:
 
 @does(commands.Edit)
 def edit(context: Context, session: Session, command: commands.Edit) -> None:
-    """Ask the client for single keys, or end its screen. If it has to be asked, its screen begins with its answer."""
+    """Ask the client for single keys, or end its screen; or say whether it has one. If it has to be asked, its screen
+    begins with its answer."""
     assert _has_screen(session.dialect)
+    if command.on is None:
+        session.answer(events.Notice(session.dialect.edits))
+        return
     itself = weakref.ref(session)  # the dialect belongs to the session, and must not keep it in memory
 
     def current() -> str | None:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterable, Iterator
 
 import pytest
-from support.clients import Client
+from support.clients import Client, Editor
 from support.servers import Running
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
 from chat_threads import __version__, qr, quota, register
 from chat_threads.dialects import clock
+from chat_threads.dialects.text import OFFER
 from chat_threads.errors import (
     BadName,
     BadRoom,
@@ -111,6 +112,15 @@ def waiting(server: Running, count: int) -> None:
 # --- saying -------------------------------------------------------------------------------------------------
 
 
+def test_edit_alone_says_whether_lines_are_edited(server):
+    assert server.client("bob").ask("/edit") == [
+        "* /edit is off. Over telnet, /edit on keeps your line whole while others talk."
+    ]
+    ann = Editor(server.port, "ann")
+    server.clients.append(ann)
+    assert ann.ask("/edit") == ["* /edit is on. /edit off ends it."]
+
+
 def test_a_newcomer_sees_what_was_said_and_who_is_there(serve):
     server = serve(replay=2)
     bob, cy = server.clients_named("bob", "cy")
@@ -124,6 +134,7 @@ def test_a_newcomer_sees_what_was_said_and_who_is_there(serve):
     assert timeless(ann.seen) == [
         f"* Welcome to chat_threads {__version__}. What is your name?",
         "* Hello, ann. What is said in a room is kept: /history shows it.",
+        f"* {OFFER}",
         "* You are in #lobby with 2 others: bob, cy. /help lists the commands.",
         "* The last 2 of 431 messages; /history #lobby before 430 shows older ones.",
         "[14:03] bob: did anyone get lab 2 to hang?",

@@ -23,7 +23,7 @@ from chat_threads import __version__, commands, days, register, wire
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import clock, render
-from chat_threads.dialects.text import TextDialect
+from chat_threads.dialects.text import OFFER, TextDialect
 from chat_threads.disconnects import NoNameInTime, ServerFull, ShuttingDown, TooManyTries, UnfinishedLine
 from chat_threads.errors import (
     BadName,
@@ -96,6 +96,7 @@ def test_the_server_greets_and_lets_in_by_a_name(server):
     ann = greeted(server)
     ann.send("ann")
     assert ann.line() == "* Hello, ann. What is said in a room is kept: /history shows it."
+    assert ann.line() == f"* {OFFER}"
     assert ann.line() == "* " + clock.today("", int(time.time()) // 60)
     assert ann.line() == "* You are in #lobby, and nobody else is. /help lists the commands."
 
@@ -615,6 +616,7 @@ def test_the_message_of_the_day_is_shown_on_entering(serve):
         "* Hello, ann. What is said in a room is kept: /history shows it.",
         "* Be kind.",
         "* Lab 2 is due on Friday.",
+        f"* {OFFER}",
         "* " + clock.today("", int(time.time()) // 60),
         "* You are in #lobby, and nobody else is. /help lists the commands.",
     ]

@@ -24,6 +24,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     ann.enter("/edit on")
     ann.shows("""
         * Hello, ann. What is said in a room is kept: /history shows it.
+        * Over telnet, /edit on keeps your line whole while others talk; see /help edit.
         * It is Monday, 1 January 2024. Times are in UTC.
         * You are in #lobby, and nobody else is. /help lists the commands.
         /edit on
@@ -37,13 +38,14 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     sue = tmux(needs("plink"), "-telnet", "-batch", "-P", port, "127.0.0.1", columns=40, rows=20)
     sue.expect("What is")
     sue.enter("sue")
-    sue.expect("helps|says more")
+    sue.expect(r"edit\.$")
     sue.enter("/edit on")
     sue.shows("""
         * You are in #lobby with 1 other: ann.
         *   /help lists the commands.
-        * /edit on keeps your line whole while
-        *   others talk; /help edit says more.
+        * Over telnet, /edit on keeps your line
+        *   whole while others talk; see /help
+        *   edit.
         /edit on
         * Your program is asked to send each key
         *   as you press it.

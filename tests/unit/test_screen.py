@@ -13,7 +13,7 @@ from chat_threads import commands, events
 from chat_threads.dialects import screen
 from chat_threads.dialects.base import Request
 from chat_threads.dialects.screen import Situation
-from chat_threads.dialects.text import Mode, TextDialect
+from chat_threads.dialects.text import OFFER, UNANSWERED, Mode, TextDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.disconnects import TooSlow
 from chat_threads.errors import TextTooLong
@@ -215,6 +215,44 @@ def test_telnet_is_offered_edit_once_and_never_while_it_has_it_or_has_a_line_of_
     dialect.admitted("ann")
     dialect.feed(terminal * later + (IAC + WONT + NAWS + IAC + WILL + NAWS) * 3)
     assert drain(dialect)[0].count(b"/edit on") == (mode is Mode.LINES and terminal is not TINTIN)
+
+
+@for_each("typed", [b"ann\r\n", b"ann\r\x00", b"ann\r"])
+def test_a_client_whose_lines_end_as_telnets_do_is_offered_edit_with_its_welcome_and_only_there(typed):
+    dialect = TextDialect()
+    dialect.feed(typed)
+    assert drain(dialect)[1] == [commands.Hello("ann")]
+    dialect.admitted("ann")
+    assert dialect.hint() == OFFER
+    assert len(f"* {OFFER}") <= 80, "it is one line"
+    dialect.feed(IAC + WONT + TTYPE + IAC + WILL + NAWS)
+    assert dialect.hint() == ""
+    assert OFFER.encode() not in drain(dialect)[0]
+
+
+@for_each("typed", [b"ann\n", b"", IAC + WILL + NAWS + b"ann\r\n"])
+def test_nc_and_a_program_that_does_not_type_are_not_offered_edit_nor_is_telnet_twice(typed):
+    dialect = TextDialect()
+    dialect.feed(typed)
+    drain(dialect)
+    dialect.admitted("ann")
+    assert dialect.hint() == ""
+
+
+def test_edit_alone_says_whether_it_is_on_and_how_to_change_it():
+    dialect = TextDialect()
+    dialect.admitted("ann")
+    assert "is off" in dialect.edits
+    assert "/edit on" in dialect.edits
+    dialect.edit(True)
+    assert "has not answered" in dialect.edits
+    dialect.feed(b"line\r\n")
+    drain(dialect)
+    assert dialect.edits == UNANSWERED
+    assert editing().edits == "/edit is on. /edit off ends it."
+    dialect.feed(IAC + WILL + TTYPE + TINTIN)
+    drain(dialect)
+    assert "a line of its own" in dialect.edits
 
 
 # --- keys -----------------------------------------------------------------------------------------------

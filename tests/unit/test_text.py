@@ -71,6 +71,7 @@ TYPED = (
     ("/unregister", commands.Unregister()),
     ("/edit on", commands.Edit(True)),
     ("/edit OFF", commands.Edit(False)),
+    ("/edit", commands.Edit()),
 )
 
 
