@@ -145,21 +145,23 @@ class Numbering:
     def _refusal(self, draft: ordered.Draft) -> ChatError | None:
         """Why a message may not be said in a governed room; None: it may."""
         sender = self._somebody(draft.origin, draft.who, draft.sender)
-        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender)
+        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, draft.text)
 
     def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
         return Somebody.of(origin, identity, name)
 
-    def _silence(self, governance: Governance, room_id: int, room: str, sender: Somebody) -> ChatError | None:
+    def _silence(
+        self, governance: Governance, room_id: int, room: str, sender: Somebody, text: str
+    ) -> ChatError | None:
         error = governance.speaking(room, sender, self.at)
         if error is None and governance.slow and not governance.rank(sender):
-            return self._too_soon(governance.slow, room_id, room, sender)
+            return self._too_soon(governance.slow, room_id, room, sender, text)
         return error
 
-    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody) -> ChatError | None:
+    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, text: str) -> ChatError | None:
         now = (room_id, sender.identity) in self.spoke
         if wait := slow if now else self._rooms.spoken.wait(room_id, slow, sender.identity, self.at):
-            return TooSoon(room, slow, wait)
+            return TooSoon(room, slow, wait, text)
         self.spoke[room_id, sender.identity] = None
         return None
 
@@ -194,7 +196,7 @@ class Numbering:
             return
         if governance := self.governed.get(item.room_id):
             sender = self._somebody(item.origin, item.who, item.by)
-            if error := self._silence(governance, item.room_id, item.room, sender):
+            if error := self._silence(governance, item.room_id, item.room, sender, item.text):
                 self.refused.append((item, error))
                 return
         self.batch.topics[item.room_id] = item.topic

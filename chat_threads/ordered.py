@@ -85,6 +85,11 @@ class TopicSet(Ordered):
     room: str = ""
     who: int = 0  # the number of the token of the person who sets it
 
+    @property
+    def text(self) -> str:
+        """What is said with it, as in a Draft."""
+        return self.topic
+
 
 @dataclass(frozen=True, slots=True)
 class RoomChanged(Ordered):

@@ -7,6 +7,7 @@ from .rules import clean
 
 UNSENT = "Nothing was sent."
 NAME_STAYS = "You keep your name there."
+NAMED = 40  # characters of a text that was not sent
 
 
 class Banned(Told):
@@ -68,10 +69,13 @@ class TooSoon(Told):
 
     code = "too_soon"
 
-    def __init__(self, room: str, slow: int, seconds: int, so: str = "This was not sent.") -> None:
+    def __init__(self, room: str, slow: int, seconds: int, text: str = "", so: str = "") -> None:
+        """``text``: what was not sent. Of several lines that came at once, this tells which."""
+        first = text.partition("\n")[0][:NAMED]
+        again = f"Send this again in {span(seconds)}: {first}{'' if first == text else '…'}"
         super().__init__(
-            f"{room} is slow: everybody but its operators may speak once in {span(slow)}. {so}",
-            f"Send it again in {seconds} seconds.",
+            f"{room} is slow: everybody but its operators may speak once in {span(slow)}.{f' {so}' if so else ''}",
+            again if text else f"Try again in {span(seconds)}.",
         )
         self.room, self.seconds = room, seconds
 

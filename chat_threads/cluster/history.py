@@ -309,7 +309,7 @@ class ClusterHistory(History):
                 if slow and not rules.rank(item.origin):
                     wait = slow if speaker in speaks else self._rooms.spoken.wait(item.room_id, slow, item.who, at)
                     if wait:
-                        self._refuse(item, TooSoon(item.room, slow, wait))
+                        self._refuse(item, TooSoon(item.room, slow, wait, item.text))
                         continue
                     speaks.add(speaker)
             kept.append(item)

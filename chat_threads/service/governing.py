@@ -113,7 +113,7 @@ def check_slow(context: Context, session: Session) -> tuple[int, ...]:
         context.wait(session)
     for room, rules in slow:
         if wait := context.history.wait_to_speak(room.id, rules.slow, session.identity):
-            raise TooSoon(room.name, rules.slow, wait, NAME_STAYS)
+            raise TooSoon(room.name, rules.slow, wait, so=NAME_STAYS)
     return tuple(room.id for room, _ in slow)
 
 

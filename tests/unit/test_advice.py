@@ -195,9 +195,18 @@ PLAIN = [
     ),
     (refusals.QuietRoom("#lab"), "#lab is quiet: only its operators speak now. Nothing was sent."),
     (
-        refusals.TooSoon("#lab", 60, 5),
-        "#lab is slow: everybody but its operators may speak once in 1 minute. This was not sent."
-        " Send it again in 5 seconds.",
+        refusals.TooSoon("#lab", 60, 5, "hi"),
+        "#lab is slow: everybody but its operators may speak once in 1 minute. Send this again in 5 seconds: hi",
+    ),
+    (
+        refusals.TooSoon("#lab", 60, 1, "for each in range(3):\n    print(each)"),
+        "#lab is slow: everybody but its operators may speak once in 1 minute. Send this again in 1 second:"
+        " for each in range(3):…",
+    ),
+    (
+        refusals.TooSoon("#lab", 60, 5, so=refusals.NAME_STAYS),
+        "#lab is slow: everybody but its operators may speak once in 1 minute. You keep your name there."
+        " Try again in 5 seconds.",
     ),
     (
         refusals.InviteOnly("#lab"),
