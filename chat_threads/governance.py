@@ -190,7 +190,8 @@ class Governance:
     bans: Sanctions = field(default_factory=Sanctions)
     mutes: Sanctions = field(default_factory=Sanctions)
 
-    def __bool__(self) -> bool:
+    @property
+    def is_stored(self) -> bool:
         """Whether anything differs from a room that was never changed."""
         return self != Governance(self.owner)
 
@@ -261,7 +262,7 @@ class Governance:
 
     def text(self) -> str:
         """The stored form: one line of JSON; "" if there is nothing to store."""
-        if not self:
+        if not self.is_stored:
             return ""
         found = {
             "settings": self.settings(),

@@ -253,8 +253,9 @@ class Numbering:
         shown = item.change.shown(asked, after)
         if row := audit.row_of(self.at, shown):
             self._note(item.room_id, row)
+        rules = self.governed.get(item.room_id)
         self.published.append(
-            ordered.RoomGoverned(item.room_id, after or None, shown, item.change, self.at, item.origin, item.told)
+            ordered.RoomGoverned(item.room_id, rules, shown, item.change, self.at, item.origin, item.told)
         )
         if item.ref and not any(isinstance(event, Answer) for _, event in item.told):
             self.published.append(ordered.Acked(item.origin, item.ref))
@@ -262,7 +263,7 @@ class Numbering:
     def _govern(self, room_id: int, after: Governance) -> None:
         if self.governed is self._rooms.governed:
             self.governed = self.governed.copy()
-        if after:
+        if after.is_stored:
             self.governed[room_id] = after
         else:
             self.governed.pop(room_id, None)

@@ -72,7 +72,7 @@ def test_the_rules_of_a_room_are_stored_and_read_again():
     for setting in ("slow off", "public", "keep all", "listed", "everybody", "open"):
         rules = after(Set(setting), before=rules)
     rules = replace(rules, operators={}, invited={}, bans=Sanctions(), mutes=Sanctions())
-    assert not rules
+    assert not rules.is_stored
     assert rules.text() == ""
 
 

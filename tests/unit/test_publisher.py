@@ -1036,6 +1036,26 @@ def test_rooms_are_listed_the_fullest_first(house: House, lab: ChatRoom) -> None
     ]
 
 
+@pytest.mark.parametrize(("rules", "most"), [(Governance(5, unlisted=True), 4), (Governance(5, invite_only=True), 11)])
+def test_a_room_that_is_not_listed_takes_few_calls(house: House, rules: Governance, most: int) -> None:
+    """There may be 10,000 of them, and anybody may list the rooms a few times a second."""
+    for number in range(100):
+        house.publisher.create_chat_room(f"#r{number}", "ann").governance = rules
+    calls, before = [0], sys.getprofile()
+
+    def count(frame: object, event: str, what: object) -> None:
+        calls[0] += event == "call"
+
+    viewer = Person(house, "eve")
+    sys.setprofile(count)
+    try:
+        found = house.publisher.hidden(viewer)
+    finally:
+        sys.setprofile(before)
+    assert len(found) == 100
+    assert calls[0] <= 100 * most + 20
+
+
 def test_the_error_for_an_unknown_room_names_the_nearest_one(house: House, lab: ChatRoom) -> None:
     with pytest.raises(UnknownRoom, match=r"Did you mean #lab\?"):
         house.publisher.find("#labb")
