@@ -38,7 +38,7 @@ def _free_port() -> int:
         return port
 
 
-def _is_over(pid: int) -> bool:
+def is_over(pid: int) -> bool:
     """Whether a process has ended. What nobody has waited for yet has no command line any more."""
     try:
         return not pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -59,6 +59,7 @@ def children(parent: int) -> list[int]:
 
 class Postgres:
     """An engine. What its databases have is on disk after a kill, but not after a power cut, unless it is to sync.
+    However the process ends that has made it, the engine ends too, and its files are removed.
 
     With a network, it is at the network's far end, and only there: ``host`` is its address by link 0."""
 
@@ -71,6 +72,16 @@ class Postgres:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # others may enter /tmp, not tmp_path
         if self._user:
             shutil.chown(self.folder, USER, USER)
+        # Ends the engine when its standard input ends: after ``remove``, or when this process is gone.
+        self._guard = subprocess.Popen(
+            ["sh", "-c", f'cat; "{bin}/pg_ctl" stop -m immediate -D "$0/data"; rm -rf "$0"', self.folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,  # Ctrl-C does not reach it
+            **self._user,
+        )
         self.port = _free_port()
         self._databases = 0
         made = [*f"{bin}/initdb -U {USER} -A trust -E UTF8 --no-locale -N -D".split(), str(self.folder / "data")]
@@ -145,7 +156,7 @@ class Postgres:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        self._wait_until(lambda: all(_is_over(pid) for pid in found))
+        self._wait_until(lambda: all(is_over(pid) for pid in found))
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -155,7 +166,7 @@ class Postgres:
 
     def remove(self) -> None:
         self.stop()
-        shutil.rmtree(self.folder)
+        self._guard.communicate()
 
 
 class Wire:

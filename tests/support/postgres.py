@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from engine import Postgres, Wire, programs
+from engine import Postgres, Wire, is_over, programs
 
-__all__ = ["Postgres", "Wire", "programs"]
+__all__ = ["Postgres", "Wire", "is_over", "programs"]
