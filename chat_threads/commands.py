@@ -441,7 +441,8 @@ class Help(Command):
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        word = rest.split()[0].lstrip("/").rstrip(",.;:!") if rest else ""
+        word = rest.split()[0].lstrip("/") if rest else ""
+        word = word.rstrip(",.;:!?") or word[:1]  # /help join? but also /help ?
         if not rest:
             return cls()
         if word.lower() in ("", TEXT):

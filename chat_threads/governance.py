@@ -382,7 +382,7 @@ def _bad_setting(setting: str, words: list[str]) -> BadSetting:
         if _fields(one := " ".join(words[:at])) and _fields(" ".join(words[at:])):
             return BadSetting(setting, f"They are set one at a time, first {one}.")
     if near is None and key[:4] in _NUMBERS:
-        return BadSetting(setting, _NUMBERS[key[:4]])
+        return BadSetting(f"{setting} alone" if setting in _NUMBERS else setting, _NUMBERS[key[:4]])
     rest = " ".join(words[1:])
     if near is None and rest and is_room(room := f"#{words[0]}") and _fields(rest) is not None:
         return RoomInSetting(setting, room, rest)

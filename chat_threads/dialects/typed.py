@@ -76,7 +76,7 @@ def parse_line(line: str) -> commands.Command | None:
         raise Mistyped("A space belongs before the #.", f"Type {glued[0]} #{glued[2][:40]}.")
     if not rest and (asked := _asked_about(word)):
         return commands.Help(asked.row.name)
-    if "/" in word[1:]:
+    if "/" in word[1:] or word == "/":
         raise Mistyped("A line that begins with / is a command.", "To say this one, put another / in front of it.")
     kind = commands.called(word)
     words = rest.split()
@@ -251,6 +251,11 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
     if row.name == "/ban" and [word.lower() for word in words] == ["list"]:
         raise Mistyped("/ban keeps somebody out.", "Type /bans to list who is banned.")
+    if row.name == "/help" and is_room(room := words[0][:40]):
+        raise Mistyped(
+            f"{room} is a room, and /help is about commands.",
+            f"/room {room} shows its rules, /who {room} who is there.",
+        )
     if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
         word = words[0][:40]
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")

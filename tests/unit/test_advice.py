@@ -36,7 +36,7 @@ TYPED = [
     (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists the rooms, /join makes one."),
     (
         errors.UnknownRoom("#lap", "#lab"),
-        "There is no room #lap. Did you mean #lab?", "", "/rooms lists the rooms, /join makes one.",
+        "There is no room #lap. Did you mean #lab?", "", "/rooms lists the rooms.",
     ),
     (errors.RoomExists("#x"), "The room #x exists already.", "", "/join #x goes there."),
     (errors.LooksLikeRoom("#a", "#b"), "#a looks like #b, which exists already.", "", "/join #b goes there."),
@@ -114,6 +114,11 @@ TYPED = [
     ),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
+        refusals.NotOperator("#lab"),
+        "Only the owner and the operators of #lab may do that.", "", "/room #lab names them.",
+    ),
+    (refusals.NotOwner("#lab"), "Only the owner of #lab may do that.", "", "/room #lab says who that is."),
+    (
         refusals.NoMuting("#lab"),
         "Only the owner and the operators of #lab may do that.",
         "Use ignore to hide from yourself what somebody says.",
@@ -155,8 +160,6 @@ TYPED = [
 
 # All others, with typical fields, and what everybody gets.
 PLAIN = [
-    (refusals.NotOperator("#lab"), "Only the owner and the operators of #lab may do that."),
-    (refusals.NotOwner("#lab"), "Only the owner of #lab may do that."),
     (refusals.Protected("#lab", 1), "Only the owner of #lab may do that to one of its operators."),
     (refusals.Protected("#lab", 2), "Only the server's operators may do that to the owner of #lab."),
     (refusals.Protected("#lab", 3), "Nobody may do that to one of the server's operators."),

@@ -179,6 +179,7 @@ def test_a_setting_that_does_not_exist_is_refused_with_one_that_does(typed):
     with pytest.raises(refusals.BadSetting) as caught:
         read_setting(typed)
     assert caught.value.advice
+    assert caught.value.fact.startswith(f"{typed} alone is" if typed in ("slow", "keep") else typed)
 
 
 def test_a_setting_that_is_spelled_in_another_way_is_refused_with_the_one_that_is_meant():

@@ -63,6 +63,8 @@ TYPED = (
     ("/help text", commands.Help("text")),
     ("/help //text", commands.Help("text")),
     ("/help join, leave", commands.Help("/join")),
+    ("/help join?", commands.Help("/join")),
+    ("/help ?", commands.Help("/?")),
     ("/help /", commands.Help("text")),
     ("/delete #a YES", commands.Delete("#a")),
     ("/register", commands.Register()),
@@ -468,6 +470,11 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/lab pause foo 3", "What can be paused is the publisher or the history. Type /lab pause publisher 10."),
         ("/leave #lab2 #lab3", "/leave takes one room at a time. Type /leave #lab2."),
         ("/rooms #lab2", "/rooms takes nothing after it. Type /rooms alone."),
+        (
+            "/help #lab2",
+            "#lab2 is a room, and /help is about commands. /room #lab2 shows its rules, /who #lab2 who is there.",
+        ),
+        ("/ hello", "A line that begins with / is a command. To say this one, put another / in front of it."),
         *(
             (
                 f"/history {page}",
