@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,15 +21,20 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples, fragment_list_to_text
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.dimension import Dimension, to_dimension
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.layout.utils import explode_text_fragments
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from ..dialects.asking import may_have_password
+from ..dialects.buffer import first_letter, last_letter
 from ..dialects.columns import columns, shortened
+from ..letters import clusters
 from ..rules import fold
 from .chat import Client
 from .talk import Talk, completions, fits, pasted
@@ -53,6 +60,42 @@ class _History(InMemoryHistory):
             super().append_string(string)
 
 
+# In an emoji, the characters that terminals do not agree about: some of them join these to the one before, and some do
+# not; and the two letters of a flag.
+_JOINED = re.compile("[\u200d\u20e3\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+_FLAG = {0x1F1E6 + at: chr(ord("A") + at) for at in range(26)}
+
+
+def drawn(letter: str) -> str:
+    """How a letter looks while it is typed: an emoji without what is joined to it, and a flag as its two letters. The
+    terminal would draw it wider or narrower than prompt_toolkit expects, and all that follows in a wrong place."""
+    if letter.isascii() or letter[0].isalpha():
+        return letter
+    return letter[0] if _JOINED.search(letter, 1) else letter.translate(_FLAG)
+
+
+class _Letters(Processor):
+    """Draws the line's letters so that all terminals agree how wide they are."""
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        fragments = transformation_input.fragments
+        text = fragment_list_to_text(fragments)
+        if text.isascii():
+            return Transformation(fragments)
+        styles = [style for style, *_ in explode_text_fragments(fragments)]
+        shown: StyleAndTextTuples = []
+        source, display = [0], [0]  # where each letter begins
+        for letter in clusters(text):
+            shown.append((styles[source[-1]], drawn(letter)))
+            source.append(source[-1] + len(letter))
+            display.append(display[-1] + len(shown[-1][1]))
+        return Transformation(
+            shown,
+            source_to_display=lambda at: display[bisect_right(source, at) - 1] + max(0, at - source[-1]),
+            display_to_source=lambda at: source[bisect_right(display, at) - 1] + max(0, at - display[-1]),
+        )
+
+
 class _Completer(Completer):
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
@@ -71,8 +114,30 @@ def _with_space(word: str) -> str:
 
 def _keys(talk: Talk) -> KeyBindings:
     """The keys with a meaning of their own. A line end in a pasted block does not count as Enter, and Page Up shows no
-    earlier line, but says how to look back."""
+    earlier line, but says how to look back. Keys move over letters as readers see them, as with /edit on."""
     keys = KeyBindings()
+
+    @keys.add(Keys.Left)
+    @keys.add(Keys.ControlB)
+    def left(event: KeyPressEvent) -> None:
+        line = event.current_buffer
+        line.cursor_position -= last_letter(line.document.text_before_cursor)
+
+    @keys.add(Keys.Right)
+    @keys.add(Keys.ControlF)
+    def right(event: KeyPressEvent) -> None:
+        line = event.current_buffer
+        line.cursor_position += first_letter(line.document.text_after_cursor)
+
+    @keys.add(Keys.Backspace)
+    def backspace(event: KeyPressEvent) -> None:
+        line = event.current_buffer
+        line.delete_before_cursor(last_letter(line.document.text_before_cursor))
+
+    @keys.add(Keys.Delete)
+    def delete(event: KeyPressEvent) -> None:
+        line = event.current_buffer
+        line.delete(first_letter(line.document.text_after_cursor))
 
     @keys.add(Keys.BracketedPaste)
     def paste(event: KeyPressEvent) -> None:
@@ -118,8 +183,7 @@ def _keys(talk: Talk) -> KeyBindings:
 
     @keys.add(Keys.PageUp)
     def page_up(event: KeyPressEvent) -> None:
-        if not event.is_repeat:
-            talk.say_how_to_scroll()
+        talk.say_how_to_scroll()
 
     @keys.add(Keys.PageDown)
     def page_down(event: KeyPressEvent) -> None:
@@ -216,6 +280,7 @@ class Screen:
                 refresh_interval=LOOK,
                 erase_when_done=True,
                 key_bindings=_keys(self._talk),
+                input_processors=[_Letters()],
             )
             _leave_no_row(self._session.app)
             _leave_rows_above(self._session)

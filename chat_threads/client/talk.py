@@ -92,6 +92,7 @@ class Talk:
         self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
         self._begun: str | None = None  # the room in which the line was begun, likewise
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
+        self._told_to_scroll = False  # since the last line; the keyboard's thread
         self._write = write
         self._screen = screen
         self._fits = screen or terminal  # whether lines are to fit into a window
@@ -148,6 +149,7 @@ class Talk:
         A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If
         it begins with a command, or one was typed in front of it, all of it belongs to that command.
         """
+        self._told_to_scroll = False
         if self._form is None and is_shown(typed):
             self._write(self._dialect.typed(typed).replace("\r\n", "\n").removesuffix("\n"), False)
         lines = typed.count("\n") + 1
@@ -242,8 +244,10 @@ class Talk:
         self._print(events.Problem("", why))
 
     def say_how_to_scroll(self) -> None:
-        """Say how to look back. The keys for it are the terminal's."""
-        self._print(events.Notice(SCROLL_BACK))
+        """Say how to look back, once for each line. The keys for it are the terminal's."""
+        if not self._told_to_scroll:
+            self._told_to_scroll = True
+            self._print(events.Notice(SCROLL_BACK))
 
     def say_what_fits(self, words: Sequence[str]) -> None:
         """Say which words the last one in the line may become."""

@@ -126,10 +126,10 @@ class Buffer:
         self._at = len(self._history)
 
     def _left(self) -> None:
-        self._move(-_last(self.before))
+        self._move(-last_letter(self.before))
 
     def _right(self) -> None:
-        self._move(_first(self.after))
+        self._move(first_letter(self.after))
 
     def _home(self) -> None:
         self.before, self.after = "", self.text
@@ -148,10 +148,10 @@ class Buffer:
         self.before, self.after = text[:at], text[at:]
 
     def _backspace(self) -> None:
-        self.before = self.before[: len(self.before) - _last(self.before)]
+        self.before = self.before[: len(self.before) - last_letter(self.before)]
 
     def _delete(self) -> None:
-        self.after = self.after[_first(self.after) :]
+        self.after = self.after[first_letter(self.after) :]
 
     # --- killed text --------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _first(text: str) -> int:
+def first_letter(text: str) -> int:
     """The number of characters in the first letter."""
     for most in (_FEW, _LETTER):
         found = clusters(text[:most])
@@ -243,7 +243,7 @@ def _first(text: str) -> int:
     return len(found[0]) if found else 0
 
 
-def _last(text: str) -> int:
+def last_letter(text: str) -> int:
     """The number of characters in the last letter."""
     for most in (_FEW, _LETTER):
         found = clusters(text[-most:])

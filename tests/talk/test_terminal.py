@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,9 +28,11 @@ from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
 from chat_threads.client.terminal import Address
 from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.base import Request
+from chat_threads.dialects.columns import columns as columns_of
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import UnknownCommand, UnknownPerson
+from chat_threads.letters import clusters
 
 pytestmark = pytest.mark.slow
 
@@ -510,8 +513,49 @@ def test_up_and_down_bring_back_what_was_typed(server, screen):
     ann.keys("Enter")
     ann.expect(r"~ ann waves$", r"~ ann waves$", r"^>$")
     ann.type("half a line")
-    ann.keys("PPage", "NPage")
-    ann.expect("scrolls back", "^> half a line$")
+    for _ in range(3):
+        ann.keys("PPage", "NPage")
+        ann.expect("scrolls back", "^> half a line$")
+    assert sum("scrolls back" in line for line in ann.lines()) == 1
+
+
+@for_each(
+    ("typed", "shown", "columns"),
+    [
+        ("👩\u200d👩\u200d👧", "👩", 2),
+        ("👍🏽", "👍", 2),
+        ("👨🏽\u200d🚀👨🏽\u200d🚀", "👨👨", 4),
+        ("🇷🇴", "RO", 2),
+        ("❤\ufe0f", "❤", 1),
+        ("1\ufe0f\u20e3", "1", 1),
+        ("e\u0301", "é", 1),
+        ("กำ", "กำ", 2),
+        ("한क्\u200dष", "한क्\u200dष", None),
+    ],
+)
+def test_letters_of_which_terminals_disagree_how_wide_they_are_are_typed_as_simpler_ones(typed, shown, columns):
+    drawn = pytest.importorskip("chat_threads.client.screen", reason="the extra [client] is not installed").drawn
+    assert unicodedata.normalize("NFC", "".join(map(drawn, clusters(typed)))) == shown
+    assert columns is None or sum(columns_of(drawn(letter)) for letter in clusters(typed)) == columns
+
+
+def test_the_cursor_stands_where_it_belongs_beside_emoji_and_moves_by_letters(server, screen):
+    ann = screen(server, "ann", columns=40, rows=20)
+    for typed, shown, left in (
+        ("a👩\u200d👩\u200d👧 b", "> aX👩 b", "> aX b"),
+        ("a🇷🇴 b", "> aXRO b", "> aX b"),
+        ("ae\u0301e\u0301", "> aXe\u0301e\u0301", "> aXe\u0301"),
+    ):
+        ann.type(typed)
+        ann.keys("Home", "Right")
+        ann.type("X")
+        ann.expect(f"^{shown}$")
+        assert ann.cursor()[1] == 5
+        ann.keys("Right", "BSpace")
+        ann.expect(f"^{left}$")
+        assert ann.cursor()[1] == 5
+        ann.keys("Delete", "Left", "End", "C-u")
+        ann.expect("^>$")
 
 
 def test_tab_completes_commands_rooms_and_names(server, screen):
