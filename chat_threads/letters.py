@@ -173,3 +173,25 @@ def _hangs_on(cluster: str, char: str) -> bool:
 
 def _is_flag_letter(char: str) -> bool:
     return "\U0001f1e6" <= char <= "\U0001f1ff"
+
+
+_MOST = 64  # characters that are examined to find one letter: a letter has no more
+_FEW = 8  # most letters have fewer
+
+
+def first_letter(text: str) -> int:
+    """The number of characters in the first letter."""
+    for most in (_FEW, _MOST):
+        found = clusters(text[:most])
+        if len(found) > 1:
+            break
+    return len(found[0]) if found else 0
+
+
+def last_letter(text: str) -> int:
+    """The number of characters in the last letter."""
+    for most in (_FEW, _MOST):
+        found = clusters(text[-most:])
+        if len(found) > 1 and not _is_flag_letter(text[-1]):  # where a flag begins depends on the others
+            break
+    return len(found[-1]) if found else 0

@@ -16,6 +16,7 @@ except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
 LINE = 8192  # bytes in a line, without its end, as over telnet
+MAX_PASTED = 100  # lines that are typed or pasted at once
 READ_SIZE = 65536  # bytes
 LOOK = 0.5  # seconds between checks whether the terminal is ours again
 _WINDOWS = os.name == "nt"
@@ -111,6 +112,11 @@ class Lines:
             signal.set_wakeup_fd(-1)
         os.close(self._woken)
         os.close(self._waker)
+
+
+def fits(typed: str) -> bool:
+    """Whether a text that is typed or pasted is short enough, as with ``/edit on``."""
+    return typed.count("\n") < MAX_PASTED and len(typed.encode("utf-8", "replace")) <= LINE
 
 
 def is_ours(file: Any) -> bool:

@@ -204,7 +204,7 @@ class Link:
         """Nobody waits for this answer any more; False if it has come."""
         with self._changed:
             request = self._requests.pop(asked.ref, None)
-            if request and not request.sent:
+            if request and not request.asked.sent:
                 self._unsent.remove(request)
             self._changed.notify_all()
         return request is not None
@@ -440,7 +440,7 @@ class Link:
                 batch = list(self._unsent)
                 self._unsent.clear()
                 for request in batch:
-                    request.sent = True
+                    request.asked.sent = True
                     request.by_token = bool(self._state.token)
             try:
                 connection.send(b"".join(request.line for request in batch))

@@ -30,6 +30,7 @@ class Asked(Future[Event]):
         super().__init__()
         self.set_running_or_notify_cancel()  # a request cannot be cancelled
         self.ref = ref
+        self.sent = False  # or sending has begun; see Request
 
     def answer(self, event: Event) -> None:
         """Set the answer. For the reader thread."""
@@ -47,13 +48,12 @@ class Request:
         self.fields = fields
         self.line = encode({"type": kind, **fields, "ref": ref})
         self.asked = Asked(ref)
-        self.sent = False  # or sending has begun
         self.by_token = False  # whether the client knew its token when it was sent
 
     @property
     def may_be_sent(self) -> bool:
         """Whether it can be sent on the next connection: it is carried out once in all, or twice without harm."""
-        return not self.sent or self.kind in SENT_AGAIN or (self.kind in SAID and self.by_token)
+        return not self.asked.sent or self.kind in SENT_AGAIN or (self.kind in SAID and self.by_token)
 
 
 def encode(fields: dict[str, Any]) -> bytes:

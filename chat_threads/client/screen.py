@@ -32,14 +32,16 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from ..dialects.asking import may_have_password
-from ..dialects.buffer import first_letter, last_letter
 from ..dialects.columns import columns, shortened
-from ..letters import clusters
+from ..letters import clusters, first_letter, last_letter
 from ..rules import fold
 from .chat import Client
-from .talk import Talk, completions, fits, pasted
+from .lines import fits
+from .talk import Talk, completions, pasted
 
 LOOK = 0.5  # seconds between two redraws of the bottom line
+LATE = 1.0  # seconds without an answer after which a line is shown as one that waits
+SHOWN = 3  # of these lines
 SETTLED = 0.5  # seconds after a change in which the window may still have another size than it tells
 
 _LEAST = 6  # columns for a room or a name in the bottom line
@@ -292,7 +294,7 @@ class Screen:
                 while True:
                     self._blank = not held
                     typed = self._session.prompt(
-                        "password: " if self._talk.hidden else "> ",
+                        self._prompt,
                         default=held,
                         pre_run=self._leave_if_over,
                         is_password=self._talk.hidden,
@@ -322,10 +324,19 @@ class Screen:
         if self._talk.over and app.is_running and not app.is_done:
             app.exit(exception=EOFError())
 
+    def _prompt(self) -> str:
+        """What stands before the line: above it the lines that have no answer yet, the latest last."""
+        waiting = self._talk.waiting(LATE)
+        more = len(waiting) - SHOWN
+        rows = [f"… {more} more before these"] * (more > 0)
+        rows += ["… " + " ".join(line.split()) for line in waiting[-SHOWN:]]
+        rows = [shortened(row, self._columns - 1) for row in rows]
+        return "\n".join([*rows, "password: " if self._talk.hidden else "> "])
+
     def _bottom(self) -> str:
         talk, chat = self._talk, self._chat
         state = "connected" if chat.online else "not connected: trying to reconnect"
-        waiting = f"{chat.unanswered} unanswered" if chat.unanswered else ""
+        waiting = f"{count} waiting" if (count := len(talk.waiting(LATE))) else ""
         people = talk.people.get(fold(talk.room), 1) if talk.room else 0
         how_many = f"{people} {'person' if people == 1 else 'people'}" if people else ""
         return bottom(chat.name, talk.room or "in no room", how_many, state, waiting, self._columns)

@@ -12,11 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from .. import commands, events
 from ..dialects import advice
-from ..dialects.asking import Form, asked_for, without_password
+from ..dialects.asking import Form, asked_for, without_password, without_secret
+from ..dialects.columns import shortened
 from ..dialects.completing import Known, goal
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
@@ -26,7 +28,7 @@ from ..rules import TAB, TEXT_LENGTH, clean, clean_lines, fold, in_messages, men
 from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected, Refused
-from .lines import LINE
+from .lines import fits
 from .requests import Asked
 
 MAX_KNOWN = 1000  # names and rooms that can be completed
@@ -35,7 +37,7 @@ MISSING = "bad_request"  # the code of the error of a request without its passwo
 WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
 ANSWER = 10.0  # seconds in which the server says whether it makes sense to type a password
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
-MAX_PASTED = 100  # lines that are typed or pasted at once
+LONGEST = 60  # columns of a line in an error about it
 OFFERED = 20  # completions that are shown at once
 NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 REMOVED_ALREADY = "That message has been removed already."
@@ -60,11 +62,6 @@ def pasted(before: str, block: str) -> str:
     before = before.rpartition("\n")[2]
     block = re.sub("\r\n?", "\n", block).strip("\n")
     return (before + block).expandtabs(TAB)[len(before.expandtabs(TAB)) :]
-
-
-def fits(typed: str) -> bool:
-    """Whether a text that is typed or pasted is short enough, as with ``/edit on``."""
-    return typed.count("\n") < MAX_PASTED and len(typed.encode("utf-8", "replace")) <= LINE
 
 
 class Talk:
@@ -92,6 +89,8 @@ class Talk:
         self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
         self._begun: str | None = None  # the room in which the line was begun, likewise
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
+        self._typed = ""  # the line that is being carried out, without a secret in it; the keyboard's thread
+        self._waiting: dict[Asked, tuple[str, float]] = {}  # what has no answer yet, and since when; likewise
         self._told_to_scroll = False  # since the last line; the keyboard's thread
         self._write = write
         self._screen = screen
@@ -132,8 +131,10 @@ class Talk:
         """Carry out a typed line, or take it as the answer to a question. Raise EOFError after /quit."""
         try:
             if self._form:
+                self._typed = ""
                 self._do(self._answer(self._form, line))
                 return
+            self._typed = without_secret(line)
             self._do(parse_line(line))
             if line in HINTS:
                 self._print(events.Notice(HINTS[line]))
@@ -233,6 +234,7 @@ class Talk:
         self._print(events.Notice(self._form.question.text))
 
     def _say(self, text: str) -> None:
+        self._typed = text
         try:
             self._do(commands.Say(text))
         except ClientError as error:
@@ -313,15 +315,24 @@ class Talk:
 
     def _ask(self, **request: Any) -> Asked:
         asked = self.chat.submit(**request)
-        asked.add_done_callback(self._answered)
+        waiting = {each: about for each, about in self._waiting.items() if not each.done()}
+        self._waiting = waiting | {asked: (self._typed, time.monotonic())}
+        asked.add_done_callback(partial(self._answered, self._typed))
         return asked
 
-    def _answered(self, asked: Any) -> None:
+    def waiting(self, seconds: float) -> list[str]:
+        """The lines that have waited so long for their answers. For the keyboard's thread."""
+        late = time.monotonic() - seconds
+        return [typed for asked, (typed, since) in self._waiting.items() if since <= late and not asked.done()]
+
+    def _answered(self, typed: str, asked: Any) -> None:
         """Answers and refusals are shown as events. A request that gets no answer is reported here."""
         error = asked.exception()
         if isinstance(error, Disconnected) and asked.ref not in self._unseen:
             self.failed = True
-            self._print(events.Problem("", f"{error.text} Your last request may have been done or not."))
+            what = "This may have arrived or not" if asked.sent else "This was not sent"
+            line = ": " + shortened(" ".join(typed.split()), LONGEST) if typed else "."
+            self._print(events.Problem("", f"{error.text} {what}{line}"))
 
     # --- what comes -----------------------------------------------------------------------------------------
 

@@ -76,10 +76,15 @@ def without_password(command: Any) -> commands.Command:
 
 def may_have_password(text: str) -> bool:
     """Whether there may be a password in a typed text, after a command that takes none, or another secret. The command
-    may lack its ``/``."""
-    word, _, rest = text.strip().partition(" ")
-    name = "/" + word.lower().removeprefix("/").removesuffix(":")
-    return bool(rest) and commands.BY_NAME.get(name) in commands.SECRET
+    may lack its ``/``, unless it is /resume: many texts begin with that word."""
+    word, *rest = text.split(None, 1)[:2] or [""]
+    kind = commands.BY_NAME.get("/" + word.lower().removeprefix("/").removesuffix(":"))
+    return bool(rest) and (kind in commands.SECRET or (kind is commands.Resume and word.startswith("/")))
+
+
+def without_secret(text: str) -> str:
+    """A typed text; if it may have a password or another secret, only its first word."""
+    return text.split()[0] if may_have_password(text) else text
 
 
 class Form:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from ..letters import clusters
+from ..letters import clusters, first_letter, last_letter
 from ..rules import without_harmful
 from .asking import may_have_password
 from .keys import Key
@@ -18,8 +18,6 @@ HISTORY = 50  # lines
 HISTORY_BYTES = 1 << 14  # in all of them, and in what was changed in them
 LINES = 100  # in one text, after a paste
 CANDIDATES = 100  # for a completion
-_LETTER = 64  # characters that are examined to find one letter: a letter has no more
-_FEW = 8  # most letters have fewer
 _WORD = 128  # characters that are examined to find a word
 
 _BLANK_WORD = re.compile(r"\s*\S*")  # in the reversed text
@@ -232,24 +230,6 @@ class Buffer:
 
 def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-def first_letter(text: str) -> int:
-    """The number of characters in the first letter."""
-    for most in (_FEW, _LETTER):
-        found = clusters(text[:most])
-        if len(found) > 1:
-            break
-    return len(found[0]) if found else 0
-
-
-def last_letter(text: str) -> int:
-    """The number of characters in the last letter."""
-    for most in (_FEW, _LETTER):
-        found = clusters(text[-most:])
-        if len(found) > 1 and not "\U0001f1e6" <= text[-1] <= "\U0001f1ff":  # where a flag begins depends on the others
-            break
-    return len(found[-1]) if found else 0
 
 
 def _word_after(text: str) -> int:

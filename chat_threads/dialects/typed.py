@@ -9,6 +9,7 @@ from ..errors import BadName, ChatError, TextTooLong, Told, UnknownCommand, Usag
 from ..rules import TAB, TEXT_LENGTH, check_name, clean_lines, in_messages, is_room, nearest, without_sequences
 from ..usage import Row
 from . import clock
+from .asking import may_have_password
 
 # Typed in place of a name, these words mean commands.
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats", "resume", "login", "register"))
@@ -116,7 +117,7 @@ def begins_command(text: str) -> bool:
     return text.startswith("/") and not text.startswith(("//", "/*"))
 
 
-_NOT_SHOWN = (commands.Act, commands.Private, commands.Reply, commands.Resume, *commands.SECRET)
+_SAID = (commands.Act, commands.Private, commands.Reply)
 
 
 def is_shown(text: str) -> bool:
@@ -124,7 +125,8 @@ def is_shown(text: str) -> bool:
     like are shown when they are said. A text that may have a secret is never shown."""
     words = text.split()
     kind = commands.BY_NAME.get(words[0].lower()) if words else None
-    return kind is not None and kind not in _NOT_SHOWN and not any(map(_TOKEN.fullmatch, words))
+    secret = may_have_password(text) or any(map(_TOKEN.fullmatch, words))
+    return kind is not None and kind not in _SAID and not secret
 
 
 def is_for_the_room(text: str) -> bool:

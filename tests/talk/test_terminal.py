@@ -422,7 +422,7 @@ def test_a_server_that_does_not_come_back_makes_a_script_fail_in_the_end(start_p
     assert errors.splitlines() == [
         "! The connection was lost.",
         "! The server has not answered for 1 seconds.",
-        "! The client is closed. Your last request may have been done or not.",
+        "! The client is closed. This was not sent: two",
     ]
 
 
@@ -692,14 +692,28 @@ def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_me
     process.kill()
     ann.expect(r"^! The connection was lost\.$", r"^\* Trying to reconnect\.$", r"not connected: trying to reconnect$")
     ann.enter("typed meanwhile")
-    ann.expect(r"^ ann   #lobby   1 person   not connected: trying to reconnect   1 unanswered$")
+    ann.expect(
+        "^… typed meanwhile$", "^>$", r"^ ann   #lobby   1 person   not connected: trying to reconnect   1 waiting$"
+    )
     ann.resize(40, 30)
-    ann.expect(r"^ not connected  1 unanswered  #lobby  a")
+    ann.expect(r"^ not connected  1 waiting  #lobby  ann")
+    ann.enter("/who")
+    ann.enter("a line that is wider than this window, which has forty columns")
+    ann.enter("/me waves")
+    ann.type("half a")
+    ann.expect(
+        "^… 1 more before these$", "^… /who$", "^… a line that is wider than this windo…$", "^… /me waves$", "^> half"
+    )
+    ann.keys("C-u")
     ann.resize(100, 30)
     process = start_process(port=port)
     ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")
+    assert not any(line.startswith("…") for line in ann.lines())
     with process.client("bob") as bob:
-        assert bob.ask("/history")[-1].endswith("ann: typed meanwhile")
+        assert [line.partition("] ")[2] for line in bob.ask("/history")[-3:]] == [
+            *("ann: typed meanwhile", "ann: a line that is wider than this window, which has forty columns"),
+            "~ ann waves",
+        ]
 
 
 def test_a_qr_code_uses_only_what_the_terminals_character_set_has(server):

@@ -38,8 +38,8 @@ LAYERS = """
     register        presence        dialects.governed
     directory
     publisher
-    dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
-    dialects.asking     dialects.rows   dialects.drawing    dialects.amounts
+    dialects.telnet dialects.asking     dialects.codec   dialects.columns    dialects.advice     dialects.keys
+    dialects.typed      dialects.rows   dialects.drawing    dialects.amounts
     dialects.buffer     dialects.completing
     dialects.tables     dialects.speech
     dialects.help   dialects.insights
@@ -126,7 +126,7 @@ CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
     *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines", "dialects.advice", "dialects.columns"),
     *("dialects.asking", "dialects.completing"),
-    *("option_types", "qr", "streams"),
+    *("letters", "option_types", "qr", "streams"),
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
 DIALECTS_MAY = {
