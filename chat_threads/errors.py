@@ -298,6 +298,18 @@ class NobodyWrote(Told):
     fact = "Nobody has sent you a private line yet."
 
 
+class WriterLeft(Told):
+    """A reply to somebody who has left. Somebody has the name ``near`` now, who may be another person."""
+
+    code = "unknown_person"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The {name} who wrote to you has left.", f"Whoever is called {name} now may be somebody else."
+        )
+        self.near = name
+
+
 class UnknownPerson(Told):
     code = "unknown_person"
 

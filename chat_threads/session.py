@@ -79,7 +79,7 @@ class Session(Reached):
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
         *("sent_out", "line"),
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
-        *("account", "operator", "proof", "warned", "token_lost", "_schedule", "__weakref__"),
+        *("account", "operator", "proof", "warned", "taught", "token_lost", "_schedule", "__weakref__"),
     )
 
     def __init__(
@@ -116,6 +116,7 @@ class Session(Reached):
         self.proof = b""  # as in tokens.Who; set with the identity
         self.known = False  # whether the client was told its token (then its requests are remembered); the reader's
         self.warned = False  # whether it was told that others can read its passwords; the reader thread's
+        self.taught = False  # whether it was told how to keep its rooms; the reader thread's
         self.token_lost = False  # the token could not be stored; set by the history thread, unset by the reader thread
         self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
         self.address = ""  # the client's; set by the reader thread at the start

@@ -22,7 +22,16 @@ from ..dialects.columns import shortened
 from ..dialects.completing import Known, goal
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
-from ..dialects.typed import HINTS, begins_command, indented_command, is_for_the_room, is_shown, parse_line
+from ..dialects.typed import (
+    HINTS,
+    UNSLASHED,
+    begins_command,
+    hint,
+    indented_command,
+    is_for_the_room,
+    is_shown,
+    parse_line,
+)
 from ..errors import ChatError, TextTooLong
 from ..rules import TAB, TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
@@ -136,8 +145,8 @@ class Talk:
                 return
             self._typed = without_secret(line)
             self._do(parse_line(line))
-            if line in HINTS:
-                self._print(events.Notice(HINTS[line]))
+            if (line in HINTS or line.startswith(UNSLASHED)) and (told := hint(line)):
+                self._print(events.Notice(told))
         except ChatError as error:
             self.failed = True
             self._print(events.problem(error))

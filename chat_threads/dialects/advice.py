@@ -10,7 +10,7 @@ from ..events import Notice, Problem
 # Before BINARY is agreed, some telnet clients drop the byte 0x85. The line cannot be repaired: the byte may be missing
 # anywhere.
 _SET_UTF8 = (
-    "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -E -- HOST -PORT"
+    "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -- HOST -PORT"
 )
 
 ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
@@ -35,6 +35,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.NamesakesRules: lambda problem: "If that was you, /resume TOKEN first.",
     refusals.NamesakesMessage: lambda problem: "If that was you, /resume TOKEN first.",
     errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",
+    errors.WriterLeft: lambda problem: (
+        f"For whoever is called {problem.near} now, type /msg {problem.near} and the text."
+    ),
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",
     refusals.GuestBanned: lambda problem: f"/unban {problem.near} first.",

@@ -24,12 +24,12 @@ _SET = {
     "invite-only": "closed {room}: only people who are invited may enter",
     "open": "opened {room} for talk: its members may speak again",
     "quiet": "made {room} quiet: only its operators may speak",
-    "slow off": "set {room} to slow off: nobody has to wait between two messages there",
-    "accounts-only": "set {room} to accounts-only: only its operators and people who are logged in may enter and speak",
-    "everybody": "set {room} to everybody: nobody needs an account there",
+    "slow off": "ended the slow mode of {room}: nobody has to wait between two messages there",
+    "accounts-only": "closed {room} to guests: only its operators and people who are logged in may enter and speak",
+    "everybody": "opened {room} to everybody: nobody needs an account there",
     "listed": "put {room} on the list of rooms",
     "unlisted": "took {room} off the list of rooms",
-    "keep all": "set {room} to keep all: its messages stay as long as those of other rooms",
+    "keep all": "made {room} keep its messages as long as other rooms do",
 }
 
 _STATE: dict[events.Action, str] = {"ban": "banned", "kick": "sent out", "mute": "muted"}
@@ -50,20 +50,18 @@ def room_set(event: events.RoomSet) -> str:
     """What an operator has set in a room."""
     word, _, number = event.setting.partition(" ")
     still, _, seconds = event.still.partition(" ")
-    if still == "quiet" and word == "slow":
-        done = f"set {event.room} to {event.setting}, for when it is open again: it is still quiet"
-    elif event.setting in _SET:
+    if event.setting in _SET:
         done = _SET[event.setting].format(room=event.room)
-        if still == "slow" and seconds.isdecimal():
-            done += f", once in {span(int(seconds))}"
-        elif still == "quiet" and event.setting == "accounts-only":
-            done += "; it is still quiet"
     elif word == "slow" and number.isdecimal():
         done = f"made {event.room} slow: only its operators may speak more often than once in {span(int(number))}"
     elif word == "keep" and number.isdecimal():
-        done = f"set {event.room} to keep {number}: its messages stay for {span(86400 * int(number))}"
+        done = f"made {event.room} keep its messages for {span(86400 * int(number))}"
     else:  # of a newer server
         done = f"set {event.room} to {event.setting}"
+    if still == "slow" and seconds.isdecimal():
+        done += f", once in {span(int(seconds))}"
+    elif still == "quiet" and word in ("slow", "accounts-only"):
+        done += "; it is still quiet"
     return f"{event.by} {done}"
 
 

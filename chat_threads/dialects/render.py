@@ -270,9 +270,12 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
     if rooms and not event.messages and not event.limits:
         words = " ".join(word for word in event.words.split() if word not in (rooms[0], "in:"))
         star += _line(style, f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
-    for limit, example in (("in:", "in:#lab2"), ("from:", "from:ann")):
-        if limit in event.words.split() and not (limit == "in:" and rooms and star):
-            star += _line(style, f"No space belongs after {limit} as in {example}")
+    typed = event.words.split()
+    for limit, what, example in (("in:", "A room", "in:#lab2"), ("from:", "A name", "from:ann")):
+        if limit in typed and not (limit == "in:" and rooms and star):
+            star += _line(style, f"{what} comes right after {limit} as in {example}")
+    if not event.messages and any(word.startswith("before:") for word in typed):
+        star += _line(style, "before: takes a room and a message's number, as in before:#lab2/17")
     if not event.messages:
         return _line(style, f"Nothing was found for: {sought}") + star
     count = len(event.messages)

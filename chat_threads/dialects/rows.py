@@ -31,8 +31,12 @@ _ADDRESS = re.compile(
     r"""[("'<]?[A-Za-z][A-Za-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?(?:[/?#][\w\-.~/?#@$&'()+,;=%"<>]*)?""", re.ASCII
 )
 
-# How a letter goes with others. ``_HANGING``: it may belong to the letter before it.
-_ALONE, _OPENING, _CLOSING, _IN_WORD, _SPACE, _HANGING = range(6)
+# How a letter goes with others. ``_HANGING``: it may belong to the letter before it. ``_BEGINS``
+# and ``_ENDS``: signs of ASCII that do the same to the word beside them.
+_ALONE, _OPENING, _CLOSING, _IN_WORD, _SPACE, _HANGING, _BEGINS, _ENDS = range(8)
+
+
+_ASCII_SIGNS = {**dict.fromkeys("#([@", _BEGINS), **dict.fromkeys(".,;:!?)]", _ENDS)}
 
 
 class _Letters(dict[str, tuple[int, int]]):
@@ -59,6 +63,8 @@ def _kind(letter: str) -> int:
             return _OPENING
         if category[0] == "P" or category == "Lm":
             return _CLOSING
+    if letter in _ASCII_SIGNS:
+        return _ASCII_SIGNS[letter]
     return _ALONE if script(letter[0]) in ("Han", "Kana") else _IN_WORD
 
 
@@ -112,7 +118,9 @@ class _Measures:
 
 def _may_part(before: int, after: int) -> bool:
     """Whether a row may end between letters of these kinds, neither of which is a space."""
-    return before != _OPENING and after != _CLOSING and (before in (_ALONE, _CLOSING) or after in (_ALONE, _OPENING))
+    if before in (_OPENING, _BEGINS) or after in (_CLOSING, _ENDS):
+        return False
+    return before in (_ALONE, _CLOSING) or after in (_ALONE, _OPENING)
 
 
 _measures = lru_cache(_TEXTS)(_Measures)

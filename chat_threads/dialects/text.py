@@ -20,7 +20,7 @@ from .preferences import Preferences
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import typed
 from .telnet import LineEditor, Signal, Telnet
-from .typed import HINTS, is_for_the_room, is_shown, parse_line, parse_name, too_long
+from .typed import HINTS, UNSLASHED, hint, is_for_the_room, is_shown, parse_line, parse_name, too_long
 
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
@@ -178,8 +178,8 @@ class TextDialect(Preferences):
             except UnicodeDecodeError:
                 text = self._mended(line)
             command = parse_line(text) if self._name else parse_name(text)
-            if text in HINTS and self._name:
-                self._tell(HINTS[text])
+            if (text in HINTS or text.startswith(UNSLASHED)) and self._name and (told := hint(text)):
+                self._tell(told)
         except ChatError as error:
             return Request(error.without_stack())
         return None if command is None else Request(command)

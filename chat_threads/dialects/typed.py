@@ -29,6 +29,16 @@ HINTS = {
     for spelled in (word, word.capitalize(), word.upper())
 }
 """What to tell a person whose whole line is such a word: it is said, but perhaps it was meant as a command."""
+UNSLASHED = ("msg ", "join #", "leave #")
+"""Lines that begin like this may be meant as commands, too, see ``hint``."""
+
+
+def hint(line: str) -> str:
+    """What to tell a person who has said this line, which is in HINTS or begins as one of UNSLASHED; "": nothing."""
+    word, _, rest = line.partition(" ")
+    if word == "msg":
+        return "A private line begins with /msg."
+    return HINTS.get(line) or (f"If you meant the command, type /{line}." if is_room(rest) else "")
 
 
 class Mistyped(Told):

@@ -128,9 +128,10 @@ def leave_forbidden(context: Context, session: Session, why: type[ChatError] = C
 
 
 def tell_how_to_keep(session: Session, room: ChatRoom) -> None:
-    """Tell a person that the room is theirs, and, if nothing proves later who made it, what does."""
+    """Tell a person that the room is theirs, and, if nothing proves later who made it, what does. Once is enough."""
     keeps = session.known if isinstance(session.dialect, TextDialect) else session.note_at is not None
-    if session.dialect.settings() is not None and not (session.account or keeps):
+    if session.dialect.settings() is not None and not (session.account or keeps or session.taught):
+        session.taught = True
         session.send(events.Notice(f"{room.name} is yours while you are connected.", room=room.name, next="token"))
 
 

@@ -7,7 +7,7 @@ import time
 from .. import commands, events, ordered
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
-from ..errors import NobodyWrote, UnknownPerson
+from ..errors import NobodyWrote, WriterLeft
 from ..pace import CROWD, cost_of_lines, cost_of_saying
 from ..rules import check_text
 from ..session import Session
@@ -77,7 +77,8 @@ def reply(context: Context, session: Session, command: commands.Reply) -> None:
         raise NobodyWrote()
     other = context.sessions.again(who)  # not by the name, which somebody else may have by now
     if other is None:
-        raise UnknownPerson(who.name)
+        context.sessions.named(who.name)  # or raise UnknownPerson
+        raise WriterLeft(who.name)
     private(context, session, commands.Private(other.name, command.text))
 
 

@@ -201,7 +201,7 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.send("/op bob", "/op bob", "/mute bob 1m", "/unmute bob")
     bob.expect("* ann lets bob speak in #lab again")
     bob.send("/room slow off")  # he has not lost the role
-    bob.expect("* bob set #lab to slow off: nobody has to wait between two messages there")
+    bob.expect("* bob ended the slow mode of #lab: nobody has to wait between two messages there")
     ann.send("/deop bob")
     ann.expect("* bob is an operator of #lab already.")
     bob.expect("* ann took the role of operator of #lab from bob")

@@ -17,7 +17,7 @@ from chat_threads.dialects.text import SpoiltLine, TextDialect
 from chat_threads.dialects.typed import Mistyped
 from chat_threads.metrics import MetricsNotShown
 
-UTF8 = "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -E -- HOST -PORT"
+UTF8 = "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -- HOST -PORT"
 
 # Every error with advice of its own for people who type: what went wrong, what every client gets then, and what they
 # read in its place.
@@ -66,6 +66,11 @@ TYPED = [
     (
         errors.NobodyWrote(),
         "Nobody has sent you a private line yet.", "", "To send one, type /msg NAME text.",
+    ),
+    (
+        errors.WriterLeft("bob"),
+        "The bob who wrote to you has left.", "Whoever is called bob now may be somebody else.",
+        "For whoever is called bob now, type /msg bob and the text.",
     ),
     (
         refusals.NamesakesRules("#lab", "ann"),

@@ -976,11 +976,17 @@ SEEN = (
     ),
     (
         events.RoomSet("#lab2", "ann", "slow 60", "quiet"),
-        ["* ann set #lab2 to slow 60, for when it is open again: it is still quiet"],
+        [
+            "* ann made #lab2 slow: only its operators may speak more often than once in 1",
+            "*   minute; it is still quiet",
+        ],
     ),
     (
         events.RoomSet("#lab2", "ann", "slow off", "quiet"),
-        ["* ann set #lab2 to slow off, for when it is open again: it is still quiet"],
+        [
+            "* ann ended the slow mode of #lab2: nobody has to wait between two messages",
+            "*   there; it is still quiet",
+        ],
     ),
     (
         events.RoomSet("#lab2", "ann", "open", "slow 60"),
@@ -989,13 +995,13 @@ SEEN = (
     (
         events.RoomSet("#lab2", "ann", "accounts-only", "quiet"),
         [
-            "* ann set #lab2 to accounts-only: only its operators and people who are logged",
-            "*   in may enter and speak; it is still quiet",
+            "* ann closed #lab2 to guests: only its operators and people who are logged in",
+            "*   may enter and speak; it is still quiet",
         ],
     ),
     (
         events.RoomSet("#lab2", "ann", "keep 30"),
-        ["* ann set #lab2 to keep 30: its messages stay for 30 days"],
+        ["* ann made #lab2 keep its messages for 30 days"],
     ),
     (events.RoomSet("#lab2", "ann", "pink"), ["* ann set #lab2 to pink"]),
     (
@@ -1759,7 +1765,8 @@ def test_help_keeps_brackets_whole_in_a_narrow_window():
 @for_each(
     ("typed", "hint"),
     [("exit", b"/quit"), ("Quit", b"/quit"), ("LOGOUT", b"/quit"), ("help", b"/help"), ("commands", b"/help"),
-     ("login", b"/login"), ("Register", b"/register")],
+     ("login", b"/login"), ("Register", b"/register"), ("join #lab2", b"type /join #lab2."),
+     ("msg bob hi", b"A private line begins with /msg.")],
 )  # fmt: skip
 def test_a_line_that_may_be_meant_as_a_command_is_said_with_a_hint(typed, hint):
     dialect = dialect_of("ann")
