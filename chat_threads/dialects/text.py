@@ -426,15 +426,16 @@ class TextDialect(Preferences):
             elif isinstance(item, events.WireBytes):
                 return Request(commands.ShowScreen(item.data))
             elif item is Wish.SEND:
-                if problem := too_long(keys.text):
+                text = keys.text
+                if problem := too_long(text):
                     keys.hold()
                     return Request(problem)
                 moved = self._screen.moved()
-                if moved and is_for_the_room(keys.text) and not self._screen.is_confirmed(keys.text):
+                if moved and is_for_the_room(text) and not self._screen.is_confirmed(text):
                     keys.hold()
                     return events.WireBytes(self._said(MOVED.format(*moved)))
-                if self._form is None and is_shown(keys.text):
-                    return Request(commands.ShowScreen(above(self.typed(keys.text).encode("utf-8", "replace"))))
+                if "/" in text and self._form is None and is_shown(text):
+                    return Request(commands.ShowScreen(above(self.typed(text).encode("utf-8", "replace"))))
             elif item in _HINTS:
                 return events.WireBytes(self._said(_HINTS[item]))
             else:
