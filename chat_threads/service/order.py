@@ -40,7 +40,8 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
     event = events.Notice(said, name="" if number else about, room=room.name)
     operators = [*_who_see(context, session, room, "" if number else about, accused)]
-    shown = "shown to the operators who are here" if operators else "no operator is here now"
+    nobody = f"no {'other ' if rank(room, session) else ''}operator is here now"
+    shown = "shown to the operators who are here" if operators else nobody
     unknown = "" if number or accused else f" Nobody is called {about} now."
     done = events.Notice(f"Your report is kept, and {shown}.{unknown}", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
