@@ -29,16 +29,13 @@ HINTS = {
     for spelled in (word, word.capitalize(), word.upper())
 }
 """What to tell a person whose whole line is such a word: it is said, but perhaps it was meant as a command."""
-UNSLASHED = ("msg ", "join #", "leave #")
+UNSLASHED = ("join #", "leave #")
 """Lines that begin like this may be meant as commands, too, see ``hint``."""
 
 
 def hint(line: str) -> str:
     """What to tell a person who has said this line, which is in HINTS or begins as one of UNSLASHED; "": nothing."""
-    word, _, rest = line.partition(" ")
-    if word == "msg":
-        return "A private line begins with /msg."
-    return HINTS.get(line) or (f"If you meant the command, type /{line}." if is_room(rest) else "")
+    return HINTS.get(line) or (f"If you meant the command, type /{line}." if is_room(line.split(" ", 1)[1]) else "")
 
 
 class Mistyped(Told):
@@ -63,9 +60,8 @@ def parse_line(line: str) -> commands.Command | None:
     """
     if len(line) in _TOKENS:
         _refuse_token(line)
-    if line[:1] in _INITIALS and (name := _with_password(line)):
-        advice = f"Type {name} alone, and the password when you are asked. If it was none, begin the line with a space."
-        raise Mistyped("That may be a password. Nothing was sent.", advice)
+    if line[:1] in _INITIALS:
+        _refuse_slashless(line)
     if line.isprintable() and line[:1] not in _MAY_BEGIN:  # most lines: neither blank nor a command
         return commands.Say(line)
     if not line.strip():
@@ -193,7 +189,20 @@ def _refuse_token(line: str) -> None:
 
 
 _ASK = {kind.row.name[1:]: kind.row.name for kind in commands.ASKS}  # the commands that ask for a password
-_INITIALS = frozenset(first for word in _ASK for first in (word[0], word[0].upper()))
+_INITIALS = frozenset(first for word in (*_ASK, "msg") for first in (word[0], word[0].upper()))
+_PRIVATE = re.compile(r"msg @?([^\W\d_][\w.-]*)[,:]? +\S", re.IGNORECASE)
+_NO_NAMES = frozenset("me us him her it them the a an this that these my our your his their if when for and or".split())
+
+
+def _refuse_slashless(line: str) -> None:
+    """Raise Mistyped for a command without its /, with a password, or with words for one person, which must not be said
+    to all. "msg me when you are there" is a sentence."""
+    if name := _with_password(line):
+        advice = f"Type {name} alone, and the password when you are asked. If it was none, begin the line with a space."
+        raise Mistyped("That may be a password. Nothing was sent.", advice)
+    if (found := _PRIVATE.match(line)) and found[1].lower() not in _NO_NAMES:
+        advice = "Begin the line with /msg; or with a space, if all may read it."
+        raise Mistyped("That looks like a private line, but lacks its /. Nothing was sent.", advice)
 
 
 def _with_password(line: str) -> str:
