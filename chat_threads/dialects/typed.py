@@ -190,8 +190,8 @@ def _refuse_token(line: str) -> None:
 
 _ASK = {kind.row.name[1:]: kind.row.name for kind in commands.ASKS}  # the commands that ask for a password
 _INITIALS = frozenset(first for word in (*_ASK, "msg") for first in (word[0], word[0].upper()))
-_PRIVATE = re.compile(r"msg @?([^\W\d_][\w.-]*)[,:]? +\S", re.IGNORECASE)
-_NO_NAMES = frozenset("me us him her it them the a an this that these my our your his their if when for and or".split())
+_NO_NAME = "me|us|you|him|her|them|it|the|a|an|this|that|my|our|your|his|their|if|when|for|and|or"
+_PRIVATE = re.compile(rf"msg (?!(?:{_NO_NAME})\b)@?[^\W\d_]\S* +\S", re.IGNORECASE)
 
 
 def _refuse_slashless(line: str) -> None:
@@ -200,7 +200,7 @@ def _refuse_slashless(line: str) -> None:
     if name := _with_password(line):
         advice = f"Type {name} alone, and the password when you are asked. If it was none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
-    if (found := _PRIVATE.match(line)) and found[1].lower() not in _NO_NAMES:
+    if _PRIVATE.match(line):
         advice = "Begin the line with /msg; or with a space, if all may read it."
         raise Mistyped("That looks like a private line, but lacks its /. Nothing was sent.", advice)
 

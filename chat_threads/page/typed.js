@@ -6,6 +6,8 @@ const COMMAND = /^\/(?![\/*])/; // but // and /* begin a text
 const NUMBER = /^[0-9]{1,15}$/;
 // A command with a password behind it, typed without its /; but a sentence goes on with words.
 const SECRET = /^(register|login|password|unregister):? +(\S+ +)?(\S+?)([.,;:!?)]*)$/i;
+const PRIVATE = // the same for /msg
+  /^msg (?!(me|us|you|him|her|them|it|the|a|an|this|that|my|our|your|his|their|if|when|for|and|or)\b)@?\p{L}\S* +\S/iu;
 const ORDINARY = /^(\p{L}*([’']\p{L}+)*|\d{1,5})$/u;
 const WORD = /^(\S*)\s*([^]*)$/; // and what follows it
 const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
@@ -100,6 +102,7 @@ class Typed {
       if (name && (!ORDINARY.test(last) || (who && !sign && last.length > 7 && /login/i.test(name)))) {
         return { error: `That may be a password. Nothing was sent. Type /${name.toLowerCase()} alone.` };
       }
+      if (PRIVATE.test(line)) return { error: "Nothing was sent. Begin the line with /msg; or a space, if all may read it." };
       return { request: { type: "say", text: line.replace(/^\/\/(?! )/, "/") } };
     }
     if (!command || command.type === "help") return { request: { type: "typed", line } }; // the server knows more

@@ -66,6 +66,7 @@ ODD = """
 /set|/set joins|/trace x|/trace|/lab pause bob 5|/lab slow bob x|/lab slow bob|/ping x|/bye for now|/nosuch|/|//|   |
 /history 0|/history #a 0|/delete #a YES| /help| x /help
 login bob hunter2|Login: x2!|login bob correcthorse|login bob now|password is 123|register tomorrow
+msg bob hi| msg bob hi|msg me soon|Msg @łuk, hi|msg bob|msg them all|msg 5 people
 x|  //x|// a b|/* c */|/*|／help|/help text|/help //text
 """
 LINES = [line for _, _, line in SPOKEN if line is not None] + re.split("[|\n]", ODD)
