@@ -308,7 +308,8 @@ class SetOption(Command):
     "/edit [on|off]",
     "keep your line whole over telnet",
     more="What others say scrolls above your line instead of into it. Up and Down show earlier lines, Tab completes"
-    " names, rooms and commands, and other keys work as in a shell. Ctrl-C erases the line; on an empty one it leaves.",
+    " names, rooms and commands, and other keys work as in a shell. Ctrl-C erases the line; on an empty one it leaves."
+    " What you paste is sent when you press Enter. Alt-Enter, or Escape and then Enter, begins a second line.",
     cost=2,
 )
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ from prompt_toolkit.layout.utils import explode_text_fragments
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
-from ..dialects.asking import may_have_password
+from ..dialects.asking import HIDDEN, may_have_password
 from ..dialects.columns import columns, shortened
+from ..dialects.text import LEAVES, TOO_MUCH
 from ..letters import clusters, first_letter, last_letter
 from ..rules import fold
 from .chat import Client
@@ -77,9 +78,14 @@ def drawn(letter: str) -> str:
 
 
 class _Letters(Processor):
-    """Draws the line's letters so that all terminals agree how wide they are."""
+    """Draws the line's letters so that all terminals agree how wide they are, and no password."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        if self._talk.hidden:
+            return Transformation([], lambda at: 0, lambda at: 0)
         fragments = transformation_input.fragments
         text = fragment_list_to_text(fragments)
         if text.isascii():
@@ -149,11 +155,23 @@ def _keys(talk: Talk) -> KeyBindings:
         if fits(before + block + after):
             line.insert_text(block)
         else:
-            talk.say_it_does_not_fit()
+            talk.tell(TOO_MUCH)
 
-    @keys.add(Keys.ControlC, filter=Condition(lambda: get_app().current_buffer.text != ""))
-    def erase(event: KeyPressEvent) -> None:
-        event.current_buffer.reset()  # as with /edit on; without a text, Ctrl-C leaves
+    erased = False  # whether Ctrl-C has erased a line, and nothing was typed since
+
+    @keys.add(Keys.ControlC, filter=Condition(lambda: erased or get_app().current_buffer.text != ""))
+    def erase(event: KeyPressEvent) -> None:  # as with /edit on; without a text, Ctrl-C leaves
+        nonlocal erased
+        line = event.current_buffer
+        erased = line.text != ""
+        line.reset()
+        if not erased:
+            talk.tell(LEAVES)  # the second one came perhaps by habit
+
+    @keys.add(Keys.Escape, Keys.Enter)
+    def begin_line(event: KeyPressEvent) -> None:
+        if not talk.hidden and fits(event.current_buffer.text + "\n"):
+            event.current_buffer.insert_text("\n")
 
     @keys.add(Keys.Tab)
     def complete(event: KeyPressEvent) -> None:
@@ -282,7 +300,7 @@ class Screen:
                 refresh_interval=LOOK,
                 erase_when_done=True,
                 key_bindings=_keys(self._talk),
-                input_processors=[_Letters()],
+                input_processors=[_Letters(self._talk)],
             )
             _leave_no_row(self._session.app)
             _leave_rows_above(self._session)
@@ -297,7 +315,6 @@ class Screen:
                         self._prompt,
                         default=held,
                         pre_run=self._leave_if_over,
-                        is_password=self._talk.hidden,
                     )
                     held = typed if self._talk.holds(typed) else ""
                     if not held:
@@ -331,7 +348,7 @@ class Screen:
         rows = [f"… {more} more before these"] * (more > 0)
         rows += ["… " + " ".join(line.split()) for line in waiting[-SHOWN:]]
         rows = [shortened(row, self._columns - 1) for row in rows]
-        return "\n".join([*rows, "password: " if self._talk.hidden else "> "])
+        return "\n".join([*rows, HIDDEN if self._talk.hidden else "> "])
 
     def _bottom(self) -> str:
         talk, chat = self._talk, self._chat

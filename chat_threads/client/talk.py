@@ -46,6 +46,7 @@ MISSING = "bad_request"  # the code of the error of a request without its passwo
 WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
 ANSWER = 10.0  # seconds in which the server says whether it makes sense to type a password
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
+SEEN = 5.0  # seconds in which somebody who looks at the keys may not see that they had to leave their room
 LONGEST = 60  # columns of a line in an error about it
 OFFERED = 20  # completions that are shown at once
 NOT_HERE = ("/edit", "edit")  # commands of telnet alone
@@ -96,6 +97,7 @@ class Talk:
         self.names: dict[str, None] = {}  # people that were seen, the latest last
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
         self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
+        self._sent_out = ("", -SEEN)  # the room that the user had to leave, and when; set by the thread in ``listen``
         self._begun: str | None = None  # the room in which the line was begun, likewise
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
         self._typed = ""  # the line that is being carried out, without a secret in it; the keyboard's thread
@@ -177,8 +179,10 @@ class Talk:
                 self._say(message)
 
     def begin(self) -> None:
-        """The user begins to type a line, for the room that is the current one by then."""
-        self._begun = self.chat.heading
+        """The user begins to type a line, for the room that is the current one by then; or for one that they had to
+        leave a moment before, and perhaps do not know it yet."""
+        left, at = self._sent_out
+        self._begun = left if time.monotonic() - at < SEEN else self.chat.heading
 
     def holds(self, typed: str) -> bool:
         """Whether the typed line must not be carried out, because the user was put into another room while typing, and
@@ -186,15 +190,15 @@ class Talk:
         begun, now = self._begun, self.chat.heading
         moved = begun and now and fold(begun) != fold(now)
         if not moved or self._form or not is_for_the_room(typed) or self._held == (typed, now):
-            self._begun, self._held = now, None
+            self._begun, self._held, self._sent_out = now, None, ("", -SEEN)
             return False
         self._held = typed, now
         self._print(events.Notice(MOVED.format(now, begun)))
         return True
 
-    def say_it_does_not_fit(self) -> None:
-        """Say that a pasted text was not taken."""
-        self._print(events.Notice(TOO_MUCH))
+    def tell(self, text: str) -> None:
+        """Show a notice."""
+        self._print(events.Notice(text))
 
     def _answer(self, form: Form, line: str) -> commands.Command | None:
         """The line answers a question; return the command if it was the last one."""
@@ -258,7 +262,7 @@ class Talk:
         """Say how to look back, once for each line. The keys for it are the terminal's."""
         if not self._told_to_scroll:
             self._told_to_scroll = True
-            self._print(events.Notice(SCROLL_BACK))
+            self.tell(SCROLL_BACK)
 
     def say_what_fits(self, words: Sequence[str]) -> None:
         """Say which words the last one in the line may become."""
@@ -359,6 +363,8 @@ class Talk:
         ref = kind = ""
         if isinstance(event, events.Answer):
             ref, kind, event = event.ref, event.kind, event.event
+        if isinstance(event, (events.Departed, events.RoomDeleted)):
+            self._sent_out = ("", -SEEN) if ref or self.room != event.room else (event.room, time.monotonic())
         first = self._new_here
         was_in = isinstance(event, events.Entered) and fold(event.room) in self.people
         self._note(event)

@@ -13,6 +13,7 @@ from typing import Any
 from .. import commands
 from ..rules import clean
 
+HIDDEN = "password (not shown): "  # stands before a line that is typed and not shown
 SHOWN = "name"  # the one field whose answer may be seen
 
 

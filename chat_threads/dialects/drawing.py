@@ -16,6 +16,7 @@ _WIDEST = 1000  # columns of a status line
 _NAMED = 12  # columns that a room, or one's own name, keeps in a status line that is too narrow for everything
 _LEAST = 8  # columns for the text; a prompt that leaves fewer is not drawn
 _SPARE = 3  # columns right of the cursor, if there is more text: for a wide letter, and the sign that there is more
+_STEP = 8  # columns by which a long line moves to the left as it grows
 _EXAMINED = 8  # characters for each column: few letters have more in one column
 _DRAWN = 32  # characters that are drawn of one letter
 
@@ -25,8 +26,8 @@ _SIGNS = str.maketrans("\n\t", "↵ ")  # how line ends and tabs look in the lin
 
 
 class Drawing:
-    """Draws the line into one row of the terminal. A line that is longer than the row is scrolled sideways, by less
-    than half of it, so that one sees where one was. ``<`` and ``>`` stand where some of it is hidden. The row's last
+    """Draws the line into one row of the terminal. A line that is longer than the row is scrolled sideways, a little at
+    a time, so that one sees where one was. ``<`` and ``>`` stand where some of it is hidden. The row's last
     column stays free for the cursor.
 
     It remembers which part is shown, and what was drawn last, so that it draws only what has changed. The cost is
@@ -73,13 +74,16 @@ class Drawing:
         if self._start and _fits(before + after, room):  # the window has become wider, or the line shorter
             self._start = 0
         spare = _SPARE if after and room > _LEAST else 0
+        step = min(_STEP, room // 4)
+        most = max(0, room - 1 - spare - step)  # columns before the cursor, after the line has moved
         shown, mark = before[self._start :], int(self._start > 0)
-        little = mark and (not shown or _fits(shown, room // 4))
-        if little or not (_fits(shown, room - mark - spare) or _fits(shown + after, room - mark)):
-            kept = max(0, min(2 * room // 3, room - 1 - spare))  # columns before the cursor
-            if little and not _fits(before, kept):
-                kept = room // 2
-            self._start = len(before) - len("".join(_last(before, kept)))
+        if mark and _fits(shown + after, most - step):  # the row has space for more of the beginning
+            self._start = len(before) - len("".join(_last(before, most - _all_columns(_letters(after)))))
+        elif mark and (not shown or _fits(shown, room // 4)):
+            begins = _fits(before, 2 * room // 3)
+            self._start = 0 if begins else len(before) - len("".join(_last(before, room // 2)))
+        elif not (_fits(shown, room - mark - spare) or _fits(shown + after, room - mark)):
+            self._start = len(before) - len("".join(_last(before, most)))
         mark = min(room, self._start, 1)
         left = _letters(before[self._start :])
         examined = after[: _EXAMINED * (room + 1)]

@@ -13,12 +13,12 @@ from enum import Enum
 
 from ..events import WireBytes
 from ..rules import TAB, in_messages
+from .asking import HIDDEN
 from .buffer import Buffer
 from .drawing import Drawing
 from .keys import Key, Keys, Paste
 from .typed import begins_command, indented_command
 
-HIDDEN = "password (not shown): "  # in front of a line that is not drawn
 _NOT_HIDDEN = frozenset((Key.COMPLETE, Key.COMPLETE_BACK, Key.UP, Key.DOWN, Key.YANK))  # keys without effect in it
 BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
 _WORK: dict[Key | str | Paste, int] = dict.fromkeys(
@@ -30,6 +30,7 @@ class Wish(Enum):
     """What a person asks for with a key, besides editing."""
 
     LEAVE = "Ctrl-C or Ctrl-D on an empty line"
+    STAY = "Ctrl-C once more, after it has erased the line: perhaps by habit"
     REDRAW = "Ctrl-L"
     FULL = "text was dropped, because the line is full"
     REFUSED = "nothing of a pasted text was taken, because it does not fit"
@@ -66,6 +67,7 @@ class Editing:
         self._stale = True  # whether the row may not show the line as it is
         self._hidden = False
         self._ring = False
+        self._erased = False  # whether the last key was Ctrl-C, and erased the line
         self._sends = False  # whether the next key is Enter, and the line is about to be sent
         self._told: set[Wish] = set()  # what the person need not be told before the next line
 
@@ -73,6 +75,11 @@ class Editing:
     def text(self) -> str:
         """The line that is being edited."""
         return self._buffer.text
+
+    @property
+    def stale(self) -> bool:
+        """Whether ``next`` draws something, even if nothing more is typed."""
+        return self._stale
 
     @property
     def column(self) -> int:
@@ -150,8 +157,9 @@ class Editing:
     def _do(self, typed: Key | str | Paste) -> bool:
         """Do what was typed; False if what is found has to be handled before the next key."""
         buffer = self._buffer
+        erased, self._erased = self._erased, False
         if isinstance(typed, str):
-            buffer.insert(typed)
+            buffer.insert(typed if not self._hidden else typed.replace("\n", ""))
         elif isinstance(typed, Paste):
             if not buffer.paste(typed.text, typed.first):
                 self._ring = True
@@ -169,7 +177,10 @@ class Editing:
             return not (self._hidden or text.startswith("/"))  # what follows may be a password
         elif typed is Key.INTERRUPT and buffer.text:
             self._told.clear()
+            self._erased = True
             buffer.clear()
+        elif typed is Key.INTERRUPT and erased:
+            self._found.append(Wish.STAY)
         elif typed is Key.INTERRUPT or (typed is Key.DELETE_OR_LEAVE and not buffer.text):
             self._found.append(Wish.LEAVE)
         elif self._hidden and typed in _NOT_HIDDEN:

@@ -116,7 +116,7 @@ _SEQUENCE = re.compile(
     "\x1b(?:\\[M[^\x00-\x1f]{3}|\\[\\[[ -~]"
     "|\\[(?![M[])(?P<csi>[0-?]{0,30})[ -/]{0,4}(?P<end>[@-~])"
     "|O(?P<ss3>[0-9;]{0,8})(?P<last>[@-~])"
-    "|(?P<alt>[bfd\x08\x7f]))"
+    "|(?P<alt>[bfd\x08\x7f\r\n]))"
 )
 # The beginning of one. It is bounded by the counts.
 _BEGUN = re.compile("\x1b(?:\\[(?:M[^\x00-\x1f]{0,2}|\\[|[0-?]{0,30}[ -/]{0,4})|O[0-9;]{0,8})?")
@@ -137,8 +137,9 @@ class Keys:
     def feed(self, data: bytes) -> list[Key | str | Paste]:
         """The keys, and the text between them. Bytes that are not UTF-8 become U+FFFD.
 
-        CR LF, CR NUL, CR and LF are Enter once; in a paste they end a line. Unknown sequences and control characters
-        are dropped. ESC before another character is the Escape key, and the character is text.
+        CR LF, CR NUL, CR and LF are Enter once; in a paste, and with Alt, they end a line of the text. Unknown
+        sequences and control characters are dropped. ESC before another character is the Escape key, and the
+        character is text.
         """
         text = self._begun + self._decoder.decode(data)
         self._begun = ""
@@ -194,7 +195,10 @@ class Keys:
         if sequence["alt"]:
             if self._pasting:  # a letter of the text
                 return sequence.start() + 1
-            key = _ALT[sequence["alt"]]
+            key = _ALT.get(sequence["alt"])
+            if key is None:
+                self._after_cr = sequence["alt"] == "\r"
+                found.append("\n")
         elif sequence["end"] or sequence["last"]:
             number, _, modifiers = parameters.partition(";")
             end = sequence["end"] or sequence["last"]

@@ -91,12 +91,16 @@ class Screen:
     """One client's screen. It belongs to the client's reader thread."""
 
     def __init__(
-        self, size: tuple[int, int], unseen: int = 0, current: Callable[[], str | None] = lambda: None
+        self,
+        size: tuple[int, int],
+        unseen: int = 0,
+        current: Callable[[], str | None] = lambda: None,
+        believed: Callable[[], str | None] | None = None,
     ) -> None:
         """``unseen``: how many of the lines that the client was sent so far are not on the screen. ``current`` says
-        which room is the current one. It does not wait."""
+        which room is the current one, and ``believed`` which one the person may take for it. They do not wait."""
         self.editing = Editing(LINE)
-        self._current = current
+        self._current, self._believed = current, believed or current
         self._begun: str | None = None  # the room in which the line was begun
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
@@ -194,8 +198,8 @@ class Screen:
         return drawn.encode("utf-8", "replace")
 
     def begin_line(self) -> None:
-        """What is typed next belongs to the current room."""
-        self._begun = self._current()
+        """What is typed next belongs to the room that the person takes for the current one."""
+        self._begun = self._believed()
         self._held = None
 
     def moved(self) -> tuple[str, str] | None:
@@ -211,7 +215,7 @@ class Screen:
         changed since the person was asked. Then that was typed ahead, and no answer."""
         asked, self._held = self._held, (line, self._current())
         if asked == self._held:
-            self.begin_line()
+            self._begun, self._held = self._current(), None
         return self._held is None
 
     def _begin(self, lines: int) -> str:

@@ -44,7 +44,9 @@ LOST_AGAIN = (
 LETTER = 1.0  # seconds in which all bytes of a character come
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
+LEAVES = "Your line is empty. Another Ctrl-C leaves."
 _HINTS: dict[object, str] = {
+    Wish.STAY: LEAVES,
     Wish.FULL: "Your line is full, with 8 KiB; the rest was dropped.",
     Wish.REFUSED: TOO_MUCH,
     Wish.SCROLL_BACK: SCROLL_BACK,
@@ -98,7 +100,8 @@ class TextDialect(Preferences):
         self._asked = 0  # how often something was sent by telnet since the last line that was not UTF-8
         self._note = ""  # to be said on the new screen
         self._obeyed = False  # whether a command may have changed the status line since it was last drawn
-        self._current: Callable[[], str | None] = lambda: None  # says which room is the current one
+        self._current: Callable[[], str | None] = lambda: None  # see ``edit``
+        self._believed: Callable[[], str | None] = lambda: None
         self._answers = 0  # to telnet, which nobody sees
         self._form: Form | None = None  # what the person is being asked
         self._hiding = False  # whether what is typed must not be seen
@@ -295,10 +298,16 @@ class TextDialect(Preferences):
 
     # --- single keys ----------------------------------------------------------------------------------------
 
-    def edit(self, on: bool, current: Callable[[], str | None] = lambda: None) -> str:
+    def edit(
+        self,
+        on: bool,
+        current: Callable[[], str | None] = lambda: None,
+        believed: Callable[[], str | None] | None = None,
+    ) -> str:
         """Ask the client for single keys, or for whole lines again; return the answer in words. ``draw`` has what is
-        to be sent before it. ``current`` says which room is the current one. It does not wait."""
-        self._current = current
+        to be sent before it. ``current`` says which room is the current one, and ``believed`` which one the person may
+        take for it. They do not wait."""
+        self._current, self._believed = current, believed or current
         if on and self._mode is Mode.LINES:
             if self._telnet.has_own_line:
                 return OWN_LINE
@@ -331,16 +340,18 @@ class TextDialect(Preferences):
             return "/edit is off. It is not needed: your program has a line of its own."
         return "/edit is off. Over telnet, /edit on keeps your line whole while others talk."
 
-    def draw(self, situation: Situation) -> bytes:
+    def draw(self, situation: Situation, line: bytes = b"") -> bytes:
         """What is to be sent before anything is shown by the views that the dialect has now: the end of the screen, or
-        whatever has changed on it, except the line."""
+        whatever has changed on it. ``line`` is what has changed of the line."""
         drawn, self._ended = self._ended, b""
         if self._screen is not None:
             drawn += self._screen.draw(situation)
+            if self._screen.editing.stale:  # all of it follows, because the cursor may be somewhere else
+                line = b"\a" * line.endswith(b"\a")
             if self._note and not self.waits:
                 drawn += self._said(self._note)
                 self._note = ""
-        return drawn
+        return drawn + line
 
     @property
     def line(self) -> str:
@@ -369,7 +380,7 @@ class TextDialect(Preferences):
             self._to_lines()
         elif self._mode is not Mode.LINES and keys:
             self._mode = Mode.KEYS
-            self._screen = self._editor = Screen(self._telnet.size, self._answers, self._current)
+            self._screen = self._editor = Screen(self._telnet.size, self._answers, self._current, self._believed)
             self._keys = self._screen.editing
             self._obeyed = False
             self._keys.hide(self._hiding)
@@ -435,7 +446,7 @@ class TextDialect(Preferences):
                     keys.hold()
                     return events.WireBytes(self._said(MOVED.format(*moved)))
                 if "/" in text and self._form is None and is_shown(text):
-                    return Request(commands.ShowScreen(above(self.typed(text).encode("utf-8", "replace"))))
+                    return events.WireBytes(above(self.typed(text).encode("utf-8", "replace")))
             elif item in _HINTS:
                 return events.WireBytes(self._said(_HINTS[item]))
             else:

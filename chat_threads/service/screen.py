@@ -25,6 +25,7 @@ COMPARED = 40  # names that are not of ASCII alone and are compared with what wa
 ROOMS = 2  # tokens for looking through all rooms, maybe 10,000
 PEOPLE = 2  # and through all people
 MOST = 100  # candidates for a completion
+SEEN = 5.0  # seconds in which somebody who looks at the keys may not see that they had to leave their room
 REFRESH = 2.0  # seconds after which the status line of somebody who presses no key is brought up to date
 
 
@@ -47,7 +48,12 @@ def edit(context: Context, session: Session, command: commands.Edit) -> None:
         room = context.publisher.peek_current(me) if me else None
         return room.name if room else None
 
-    said = session.dialect.edit(command.on, current)
+    def believed() -> str | None:
+        me = itself()
+        left, at = (me and me.sent_out) or ("", 0.0)
+        return left if left and time.monotonic() - at < SEEN else current()
+
+    said = session.dialect.edit(command.on, current, believed)
     session.wire.wake_after(REFRESH if command.on else IDLE)
     show_screen(context, session, commands.ShowScreen())
     session.answer(events.Notice(said))
@@ -65,7 +71,7 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
     lines = session.mailbox.taken
     session.line = session.dialect.line
     situation = Situation(session.name, room.name if room else None, people, rooms, silent, lines, time.monotonic())
-    _draw(context, session, session.dialect.draw(situation) + command.drawn)
+    _draw(context, session, session.dialect.draw(situation, command.drawn))
 
 
 def refresh(context: Context, session: Session) -> None:

@@ -741,7 +741,7 @@ def test_the_client_library_registers_logs_in_and_comes_back(server, connect):
 def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor_kept(server, program, screen, tmux):
     ann = screen(server, "ann")
     ann.enter("/register")
-    ann.expect("Choose a password", "^password: *$")
+    ann.expect("Choose a password", r"^password \(not shown\): *$")
     ann.enter(SECRET)
     ann.expect("Type it once more")
     ann.enter(SECRET)

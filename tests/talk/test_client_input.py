@@ -14,7 +14,7 @@ from support.servers import needs
 from support.terminals import ENV, Tmux, run
 from support.waiting import WAIT
 
-from chat_threads.client import Ack, Answer, PrivateLine, Redacted, lines
+from chat_threads.client import Ack, Answer, Asked, PrivateLine, Redacted, lines
 from chat_threads.client.decoding import Other
 from chat_threads.client.errors import TimedOut
 from chat_threads.client.lines import MAX_PASTED, Lines
@@ -195,7 +195,7 @@ class Chat:
 
     def submit(self, **request: Any) -> Any:
         self.asked.append(request)
-        return type("Asked", (), {"add_done_callback": lambda self, done: None})()
+        return Asked("1")
 
     def close(self, words: str = "") -> None:
         self.asked.append({"type": "quit", "words": words})
@@ -314,6 +314,37 @@ def test_whoever_is_sent_out_of_a_room_while_typing_does_not_say_the_line_elsewh
     assert ann.request("history", room="#lobby").messages == ()
     bob.keys("Enter")
     bob.expect(r"bob: half a line$", r"^>$")
+
+
+def test_a_line_that_is_begun_just_after_one_had_to_leave_a_room_is_held_once(server, screen, connect):
+    ann = connect(server, "ann", room="#lab")
+    bob = screen(server, "bob")
+    bob.enter("/join #lab")
+    bob.expect(r"^\* You are in #lab with 1 other")
+    ann.request("kick", name="bob", room="#lab")
+    bob.expect(r"^ bob   #lobby   1 person   connected$")
+    bob.enter("for the lab")
+    bob.expect(r"^\* You are in #lobby now, not in #lab\.", r"^> for the lab$")
+    bob.keys("Enter")
+    bob.expect(r"bob: for the lab$", r"^>$")
+    bob.enter("hello")
+    bob.expect(r"bob: hello$", r"^>$")
+
+
+def test_alt_enter_begins_another_line_and_a_second_ctrl_c_does_not_leave(server, screen):
+    ann = screen(server, "ann")
+    ann.type("one")
+    ann.keys("M-Enter")
+    ann.type("two")
+    ann.keys("Enter")
+    ann.expect(r"ann: one$", r"^  \| two$", r"^>$")
+    ann.type("erased")
+    ann.keys("C-c")
+    ann.expect("^>$")
+    ann.keys("C-c")
+    ann.expect("Another Ctrl-C leaves", "^>$")
+    ann.keys("C-c")
+    ann.expect("^ended with 0$")
 
 
 def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not(server, screen):

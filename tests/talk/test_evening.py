@@ -157,7 +157,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     sue.type("one two three four five six seven eight nine ten")
     sue.shows("""
         [12:34] ann -> you: yes?
-        > <six seven eight nine ten▮
+        > <ive six seven eight nine ten▮
          sue  #lobby  3 people
     """)
     sue.keys(*["M-b"] * 6)

@@ -41,7 +41,7 @@ def drain(dialect, situation=HERE):
             continue
         assert isinstance(item, Request)
         if isinstance(item.command, commands.ShowScreen):
-            drawn += dialect.draw(situation) + item.command.drawn
+            drawn += dialect.draw(situation, item.command.drawn)
         else:
             asked.append(item.command)
     return drawn, asked
@@ -265,6 +265,10 @@ def test_keys_make_lines_and_ctrl_c_on_an_empty_one_leaves():
     dialect.feed(b"away with it" + IAC + b"\xf4")
     assert drain(dialect)[1] == []
     dialect.feed(IAC + b"\xf4")
+    drawn, lines = drain(dialect)
+    assert b"Another Ctrl-C leaves" in drawn, "the second one came perhaps by habit"
+    assert lines == []
+    dialect.feed(IAC + b"\xf4")
     assert drain(dialect)[1] == [commands.Quit()]
     dialect.feed(b"\x03")
     assert drain(dialect)[1] == [commands.Quit()]
@@ -357,9 +361,9 @@ def test_a_command_is_kept_above_its_answer_before_it_is_carried_out(line, colou
     dialect.feed(line + b"\r")
     order = []
     while (item := dialect.next_input()) is not None:
-        order.append(item.command)
+        order.append(item.data if isinstance(item, events.WireBytes) else item.command)
     shown = b"\x1b[2m> %s\x1b[0m\r\n" if colour == "on" else b"> %s\r\n"
-    above = commands.ShowScreen(screen.above(shown % line))
+    above = screen.above(shown % line)
     assert order.index(above) < [type(each) for each in order].index(type(parse_line(line.decode())))
     assert order.count(above) == 1
 
@@ -489,6 +493,16 @@ def test_after_a_pause_the_two_lines_are_drawn_once_more_as_telnets_own_prompt_m
     assert drain(dialect) == (b"", [])
 
 
+def test_a_key_after_a_while_is_not_drawn_where_telnets_own_prompt_has_left_the_cursor():
+    dialect = editing()
+    dialect.feed(b"half")
+    drain(dialect)
+    dialect.feed(b"x")
+    drawn, _ = drain(dialect, replace(HERE, at=9.0))
+    assert drawn.endswith(b"\x1b[23;1H> halfx\x1b[K")
+    assert drawn.count(b"x") == 1
+
+
 def test_whoever_types_without_a_pause_has_the_two_lines_drawn_again_now_and_then():
     dialect = editing()
     whole = []
@@ -517,7 +531,7 @@ def test_of_several_answers_the_last_counts_and_one_in_pieces_is_no_key():
 def test_a_line_that_was_scrolled_sideways_is_whole_again_in_a_window_that_is_wide_enough():
     dialect = editing(40, 20)
     dialect.feed(b"a line of so many letters that some are hidden")
-    assert b"<ers that some" in drain(dialect)[0]
+    assert b"<letters that some" in drain(dialect)[0]
     dialect.feed(size(60, 20))
     assert b"> a line of so many letters that some are hidden" in begin(dialect, 19)
 
@@ -597,12 +611,27 @@ def test_a_line_that_is_not_about_the_current_room_is_not_held(line, now):
     assert b"You are in" not in drawn
 
 
+def test_a_line_that_is_begun_just_after_another_room_became_the_current_one_is_held_once():
+    believed = ["#lab"]
+    dialect = TextDialect()
+    dialect.admitted("ann")
+    dialect.edit(True, lambda: "#lobby", lambda: believed[0])
+    dialect.feed(IAC + WONT + TTYPE + AGREES)
+    begin(dialect)
+    dialect.feed(b"hello\r")
+    drawn, lines = drain(dialect)
+    assert b"You are in #lobby now, not in #lab" in drawn
+    assert lines == []
+    dialect.feed(b"\rhello\r")
+    assert drain(dialect)[1] == [commands.Say("hello")] * 2
+
+
 def test_a_line_after_a_command_that_changed_the_room_is_not_held():
     dialect, room = in_room()
     dialect.feed(b"/join #lobby\rhello\r")
     lines = []
     while (item := dialect.next_input()) is not None:
-        if not isinstance(item.command, commands.ShowScreen):
+        if isinstance(item, Request) and not isinstance(item.command, commands.ShowScreen):
             lines.append(item.command)
             room[0] = "#lobby"
     assert lines == [commands.Join("#lobby"), commands.Say("hello")]
