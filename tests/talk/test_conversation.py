@@ -725,9 +725,11 @@ def test_a_reply_goes_to_the_person_who_wrote_and_to_nobody_who_took_the_name(se
     ann.send("/quit")
     bob.expect("anna left")
     ann.rest()  # by then the name is free
-    server.client("anna")
     bob.send("/reply still there?")
     bob.expect("! Nobody here is called anna.")
+    server.client("anna")
+    bob.send("/reply still there?")
+    bob.expect("! The anna who wrote to you has left.")
 
 
 def test_a_flood_of_blank_lines_is_slowed_down_too(serve):
