@@ -11,6 +11,9 @@ import stepper
 
 task = stepper.load_task(__file__)
 
+MANY = 20_000  # lines; a bound that is larger is found by nobody
+STUCK = 3.0  # seconds without a line, after which say() counts as waiting for the client
+
 
 def no_order_goes_wrong(scene, make, check, preemptions=2):
     result = stepper.explore(make, check, preemptions, only=[task])
@@ -65,6 +68,40 @@ def talk(client, **lines):
     return make
 
 
+def says_many():
+    """Say many lines, without the stepper, which would take too long. Return what is wrong, or None."""
+    reading, all_said, said = threading.Event(), threading.Event(), []
+
+    def send(data):
+        reading.wait()
+        return len(data)
+
+    outbox = task.Outbox(send)
+    outbox.start()
+
+    def say_and_close():
+        for number in range(MANY):
+            outbox.say(str(number))
+            said.append(number)
+        all_said.set()
+        outbox.close()
+
+    ann, before = threading.Thread(target=say_and_close, name="ann", daemon=True), -1
+    ann.start()
+    while not all_said.wait(STUCK) and len(said) > before:
+        before = len(said)
+    wrong = None
+    if not all_said.is_set():
+        frame = sys._current_frames().get(ann.ident)
+        while frame and frame.f_back and frame.f_code.co_filename != task.__file__:
+            frame = frame.f_back
+        where = f"ann waits in line {frame.f_lineno}" if frame else "it has raised an exception"
+        wrong = f"say() returned {len(said)} times, and then no more: {where}."
+    reading.set()
+    ann.join(10 * STUCK)  # whoever waited for the client can go on
+    return wrong
+
+
 def test_lines_arrive_whole():
     def check(client):
         strange = [line for line in client.got.decode().splitlines() if line not in ("ann 1", "bob 1")]
@@ -104,3 +141,8 @@ def test_say_does_not_wait_for_the_client():
     scene = "ann says 100 lines. The client reads only after that, so she must not wait for it."
     lines = [str(number) for number in range(1, 101)]
     no_order_goes_wrong(scene, talk(lambda: Client(reads=False), ann=lines), check_a_hundred, preemptions=0)
+
+    if wrong := says_many():
+        pytest.fail(
+            f"ann says {MANY} lines, in real threads. The client reads only after that.\n\n{wrong}", pytrace=False
+        )

@@ -75,6 +75,17 @@ def test_only_one_session_gets_a_name():
     scene = "ann's session claims the name sam, and bob's the name Sam, which is the same."
     no_order_goes_wrong(scene, make, lambda scene: one_was_told_yes(scene, "sam"))
 
+    def make_in_capitals():
+        scene = Scene(ann="Strauß")
+        return scene, {"bob": partial(scene.claim, "bob", "STRAUSS")}
+
+    def check_in_capitals(scene):
+        if scene.told["bob"] == "no" and scene.table.who("STRAUSS") == "ann":
+            return None
+        return f"That is Strauß in capitals. bob was told {scene.told['bob']}. {scene.says('Strauß', 'STRAUSS')}"
+
+    no_order_goes_wrong("ann is Strauß. bob claims the name STRAUSS.", make_in_capitals, check_in_capitals)
+
 
 def test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step():
     def make():
