@@ -30,8 +30,11 @@ from .rules import fold
 P = TypeVar("P", bound=Person)
 
 OPERATORS = 50  # of one room
-SANCTIONS = 300  # bans in force, as many mutes, and as many kicks, of which the oldest make room
+SANCTIONS = 300  # bans in force, and as many mutes
+KICKS = 50  # in force; the oldest make room
 INVITED = 1000  # people
+LONG = 30  # bans, or mutes, of one room, from which on further ones count for the address of whoever makes them
+LONG_INVITED = 200  # the same for invitations, which take less memory
 KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
 
 
@@ -57,6 +60,10 @@ class Change:
     def shown(self, asked: Asked, after: Governance) -> events.Event | None:
         """What the members see of it, when these rules are in force; None: nothing."""
         raise NotImplementedError
+
+    def lengthens(self, before: Governance) -> bool:
+        """Whether it adds to a list that is long already. One address may do so only so often."""
+        return False
 
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
         """Those of the members who have to leave the room. Called when the members are shown the change."""
@@ -221,12 +228,16 @@ class Sanctioned(Change):
         if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in in_force if each not in others):
             raise NotServerOperator()
         alike = [each for each in others if each.kick == kick]
-        if len(alike) >= SANCTIONS:
+        if len(alike) >= (KICKS if kick else SANCTIONS):
             if not kick:
                 raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
             others = tuple(each for each in others if each is not alike[0])
         fields: dict[str, Any] = {listed: Sanctions((*others, made))}
         return replace(before, **fields)
+
+    def lengthens(self, before: Governance) -> bool:
+        listed: Sanctions = getattr(before, _LISTS[self.kind])
+        return self.kind != "kick" and sum(not each.kick for each in listed) >= LONG
 
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
         return [] if self.kind == "mute" else _kept_out(after, members, at)

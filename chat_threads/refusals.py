@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import LooksLikeRoom, NotAllowed, RoomExists, Told
+from .errors import LooksLikeRoom, NotAllowed, RoomExists, Told, whole
 from .rules import clean
 
 UNSENT = "Nothing was sent."
@@ -261,6 +261,17 @@ class NoAddress(NotThere):
     def __init__(self, name: str, room: str) -> None:
         Told.__init__(self, f"{name} is not connected, so nobody knows the address.", "Ban only the person.")
         self.name, self.room = name, room
+
+
+class AddedTooMany(Told):
+    """The list of the room is long, and one more can be added from the session's address after ``seconds``."""
+
+    code = "try_later"
+
+    def __init__(self, room: str, seconds: float) -> None:
+        self.room, self.seconds = room, whole(seconds)
+        fact = f"{room} has many on that list already, and too many were added to such lists from your address."
+        super().__init__(fact, f"Try again in {self.seconds} seconds.")
 
 
 class ListFull(Told):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from . import inside
+from .addresses import site
 from .dialects.base import Dialect
 from .disconnects import TooSlow
 from .errors import ChatError, CutOff, UnknownPerson
@@ -38,6 +39,8 @@ NEIGHBOURS = 64  # sessions with neighbouring numbers that share a writer
 # writers would compete for it all the time.
 SECURED = -1
 MAX_IGNORED = 100  # people whom one session may ignore
+ADDED_AT_ONCE = 1000  # people whom one address may add to long lists of rooms at once: a lecture hall is often one
+ADDED_A_SECOND = 1 / 60  # in the long run
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +234,13 @@ class SessionStore:
     """All sessions and their names. Any thread may call any method."""
 
     def __init__(self, count: inside.Count = inside.uncounted) -> None:
-        self._lock = count(threading.Lock())  # guards the six below; no other lock is taken while it is held
+        self._lock = count(threading.Lock())  # guards the seven below; no other lock is taken while it is held
         self._sessions: dict[int, Session] = {}
         self._names: Names[Session] = Names()
         self._tokens: dict[str, Session] = {}
         self._logged_in: dict[int, Session] = {}  # by the number of the account
         self._handout = Handout()
+        self._added = Handout(at_once=ADDED_AT_ONCE, a_second=ADDED_A_SECOND)
         self._past = Traffic()  # of the connections that have ended; and how many have begun
 
     def add(self, session: Session) -> None:
@@ -378,6 +382,11 @@ class SessionStore:
         """Count a token and return 0 if a client from this address may have one; otherwise the seconds to wait."""
         with self._lock:
             return self._handout.wait(address)
+
+    def wait_to_add(self, address: str) -> float:
+        """As ``wait_for_token``, for one more on a list of a room that is long already (see ``changes.LONG``)."""
+        with self._lock:
+            return self._added.wait(site(address))
 
     def again(self, contact: Contact) -> Session | None:
         """The session of this contact, if it still has its name, or has come back with its token; otherwise None."""

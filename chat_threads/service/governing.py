@@ -21,6 +21,7 @@ from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
 from ..refusals import (
     NAME_STAYS,
+    AddedTooMany,
     BannedName,
     GuestBanned,
     Muted,
@@ -167,7 +168,11 @@ def _noted(session: Session) -> Somebody:
 
 
 def _submit(context: Context, session: Session, room: ChatRoom, change: Change, told: ordered.Told = ()) -> None:
-    session.pace.pay(room.governance.entries / ENTRIES if room.governance else 0)
+    if rules := room.governance:
+        session.pace.pay(rules.entries / ENTRIES)
+        if Rank.MEMBER < rank(room, session) < Rank.SERVER and change.lengthens(rules):
+            if seconds := context.sessions.wait_to_add(session.address):
+                raise AddedTooMany(room.name, seconds)
     item = ordered.RoomChanged(room.id, room.name, room.owner, change, _noted(session), session, session.ref, told)
     context.history.submit(item)
 

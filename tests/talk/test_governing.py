@@ -15,6 +15,7 @@ from support.web import WebSocket
 
 from chat_threads import changes, publisher
 from chat_threads.storage_errors import StorageError
+from chat_threads.tokens import Handout
 
 Rows = list[dict[str, Any]]
 
@@ -551,6 +552,29 @@ def test_an_address_is_banned_by_the_servers_operators_only(server: Running, pro
     assert code(done(cy, "/history #lab")) == "banned"
     done(ann, "/room invite-only")
     assert code(done(cy, "/history #lab")) == "unknown_room"  # and who comes from there learns nothing of the room now
+
+
+def test_of_long_lists_one_address_adds_few_and_a_short_list_always_takes_one_more(
+    server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is on the lists is in memory all the time, and a room costs nothing. But nobody who bans many keeps
+    others at the same address, such as a teacher, from banning somebody."""
+    monkeypatch.setattr(changes, "LONG", 2)
+    monkeypatch.setattr(changes, "LONG_INVITED", 1)
+    monkeypatch.setattr(server.chat.sessions, "_added", Handout(lambda: 0.0, at_once=1, a_second=1 / 60))
+    ann, _ = class_of(program, server, "ann", "bob")
+    cy = program("cy", server)
+    for line in ("/ban x1", "/ban x2", "/kick bob", "/mute x1", "/invite cy", "/ban x3"):
+        assert code(done(ann, line)) is None, line
+    late = done(ann, "/ban x4")[-1]
+    assert (late["code"], late["seconds"], late["room"]) == ("try_later", 60, "#lab")
+    assert code(done(ann, "/unban x3")) is None
+    assert code(done(ann, "/ban x4")) == "try_later"
+    assert code(done(ann, "/mute x2")) is None
+    done(cy, "/join #teachers")
+    assert code(done(cy, "/ban x4")) is None
+    server.chat.sessions.named("ann").operator = True
+    assert code(done(ann, "/ban x4")) is None
 
 
 @pytest.mark.slow

@@ -222,6 +222,11 @@ PLAIN = [
     ),
     (refusals.NotServerOperator(), "Only the server's operators may do that."),
     (
+        refusals.AddedTooMany("#lab", 59.5),
+        "#lab has many on that list already, and too many were added to such lists from your address."
+        " Try again in 60 seconds.",
+    ),
+    (
         refusals.ListFull("#lab", 50, "operators"),
         "#lab has 50 operators already, and more are not allowed. Remove one of them first.",
     ),

@@ -90,7 +90,7 @@ def test_a_text_that_is_not_understood_closes_the_room_and_an_unknown_setting_is
 
 
 def test_the_lists_are_bounded_and_what_has_ended_makes_room(monkeypatch):
-    for limit in ("OPERATORS", "SANCTIONS", "INVITED"):
+    for limit in ("OPERATORS", "SANCTIONS", "KICKS", "INVITED"):
         monkeypatch.setattr(changes, limit, 2)
     dan, eve, fay = (Somebody(number, name) for number, name in ((4, "dan"), (5, "eve"), (6, "fay")))
     full = after(Appoint(dan))
