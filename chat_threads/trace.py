@@ -242,8 +242,12 @@ class TraceFile:
 
     def __init__(self, path: str, limit: int) -> None:
         """Make the file, and replace an older one. Raise StartError."""
+        head = b'[{"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"chat_threads"}}'
         try:
-            self._file = io.FileIO(path, "wb", opener=own_file)
+            with contextlib.ExitStack() as undo:
+                self._file = undo.enter_context(io.FileIO(path, "wb", opener=own_file))
+                self._file.write(head)
+                undo.pop_all()
         except OSError as error:
             raise StartError(f"The file of --trace, {path}, cannot be written: {error.strerror}.") from error
         self._limit = limit
@@ -254,7 +258,7 @@ class TraceFile:
         self._arrows = 0
         self._rows: dict[str, int] = {}  # by the thread's name
         self._written = 0
-        self._file.write(b'[{"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"chat_threads"}}')
+        self._length = len(head)  # of the whole events in the file
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
 
@@ -287,22 +291,36 @@ class TraceFile:
         inside.run("trace", "writes the trace", self._write_all)
 
     def _write_all(self) -> None:
-        more, told = True, False
+        more, told, failed = True, False, ""
         while more:
             items = [self._items.get()]
             with contextlib.suppress(queue.Empty):
                 while len(items) < CHUNK:
                     items.append(self._items.get_nowait())
             more = None not in items
-            if self.full and more and not told:
-                log.warning("the trace ends here: it has %d events", self._written)
-                told = True
             text = "".join([self._events(item) for item in items if item])
-            with contextlib.suppress(OSError):  # the disk is full: the chat continues
-                self._file.write(text.encode())
-        with contextlib.suppress(OSError):
-            self._file.write(b"]\n")
+            failed = failed or self._append(text.encode())
+            why = failed or (f"it has {self._written} events" if self.full and more else "")
+            if why and not told:
+                log.warning("the trace ends here: %s", why)
+                self.full = told = True
+        self._append(b"]\n")
         self._file.close()
+
+    def _append(self, text: bytes) -> str:
+        """Add to the file; return "", or why that is not possible, as when the disk is full: the chat continues. Then
+        nothing of the text is in the file, so that a viewer can read it."""
+        rest = memoryview(text)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):  # it may be a pipe
+                self._file.truncate(self._length)
+                self._file.seek(self._length)
+            return error.strerror or str(error)
+        self._length += len(text)
+        return ""
 
     def _events(self, item: tuple[Any, ...]) -> str:
         if self._written >= self._limit:

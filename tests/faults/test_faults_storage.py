@@ -45,18 +45,6 @@ def talk(client: Client) -> Iterator[int]:
 # --- a full disk ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A file system of 2 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("nothing may be mounted here")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 def test_senders_get_an_error_while_the_disk_is_full_and_the_rest_goes_on(start_process, small_disk):
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(700_000))

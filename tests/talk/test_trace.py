@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pathlib
 import re
 from collections import defaultdict
@@ -292,9 +294,28 @@ def test_a_trace_ends_at_its_limit_and_the_chat_goes_on(serve, program, tmp_path
     slices_of(events)
 
 
-def test_a_trace_that_cannot_be_written_is_reported(tmp_path):
+@pytest.mark.parametrize("path", [".", "/dev/full"])
+def test_a_trace_that_cannot_be_written_is_reported(path):
+    if not pathlib.Path(path).exists():
+        pytest.skip("there is no /dev/full here")
     with pytest.raises(StartError, match=r"^The file of --trace, .*, cannot be written: "):
-        TraceFile(str(tmp_path), 10)
+        TraceFile(path, 10)
+
+
+def test_a_trace_on_a_full_disk_ends_with_its_last_whole_event_and_the_log_says_so(small_disk, caplog):
+    ballast = small_disk / "ballast"
+    trace = TraceFile(str(small_disk / "trace.json"), 1_000_000)
+    free = os.statvfs(small_disk)
+    ballast.write_bytes(bytes((free.f_bavail - 4) * free.f_frsize))
+    for number in range(10 * free.f_frsize // 100):
+        trace.slice("read", "reader-1", 1.0, 2.0, number=number)
+    wait_for(lambda: trace.full, "the end of the trace")
+    ballast.unlink()
+    trace.slice("read", "reader-2", 1.0, 2.0, number=-1)
+    assert trace.stop(WAIT)
+    [told] = [record.getMessage() for record in caplog.records if "trace" in record.getMessage()]
+    assert told == f"the trace ends here: {os.strerror(errno.ENOSPC)}"
+    assert all(event.get("args", {}).get("number") != -1 for event in events_of(small_disk / "trace.json"))
 
 
 def test_trips_can_be_asked_for_while_a_trace_is_written_and_the_locks_are_counted(serve, program, tmp_path):
