@@ -121,10 +121,11 @@ def replay_run(number: int | None, which: str, schedule: str, page: pathlib.Path
 @main.command("play", help="Choose which thread runs next.")
 @click.argument("number", type=int, required=False)
 @click.option("--check", "which", default="", help="A check, by its number or its name. Without it: the first one.")
+@click.option("--schedule", default="", metavar="LINE", help="Begin with this order of the threads, as in replay.")
 @click.option("--free", is_flag=True, help="Without the interpreter lock: more points at which you can choose.")
-def play_run(number: int | None, which: str, free: bool) -> None:
+def play_run(number: int | None, which: str, schedule: str, free: bool) -> None:
     folder, source = handed_in(number, "play")
-    play(folder, source, which, free)
+    play(folder, source, which, schedule, free)
 
 
 @main.command("grade", help="Grade hand-ins: give points for each check, as CSV and for Gradescope.")

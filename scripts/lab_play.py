@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 import click
-from lab_replay import accepted, chosen_check, command, title_of
+from lab_folders import fail
+from lab_replay import accepted, chosen_check, command, line_of, title_of, without
 from lab_report import story
 from lab_running import Limits, Outcome, run_checks
 from lab_screen import Screen, fold, help_of, is_a_terminal, layout, step_through
@@ -55,7 +56,7 @@ class Play:
             self._title = f"{title_of(self._folder, self._check)[2]}."
             if not self.screen:
                 click.echo(self._title)
-        del self.chosen[moment["chosen"] :]
+        self.chosen = list(moment["chosen"])
         steps = [[each["thread"], each["kind"], each["line"], each["text"]] for each in moment["steps"]]
         now = story_of({"threads": moment["threads"], "steps": steps, "values": moment["values"]})
         can, cannot = nexts(now, moment)
@@ -164,11 +165,12 @@ def draw(
     return layout(now, len(now.steps) - 1, head, below, fold(f"{PROMPT} {typed}".rstrip(), width), width, height)
 
 
-def play(folder: pathlib.Path, source: bytes, which: str, free: bool) -> None:
-    """Let somebody choose the order of the threads of a check."""
+def play(folder: pathlib.Path, source: bytes, which: str, schedule: str, free: bool) -> None:
+    """Let somebody choose the order of the threads of a check, from the end of ``schedule``, which may be ""."""
     name = chosen_check(folder, which) if which else ""
-    game = Play(folder, free)
-    wanted = {"check": name, "schedule": "", "play": True, "free": free}
+    line = line_of(schedule)
+    game = Play(folder, line.startswith("free") if line else free)
+    wanted = {"check": name, "schedule": line, "play": True, "free": free}
     on_screen = is_a_terminal()
     try:
         with Screen() if on_screen else contextlib.nullcontext() as screen:
@@ -180,6 +182,8 @@ def play(folder: pathlib.Path, source: bytes, which: str, free: bool) -> None:
         click.echo(f"You have ended the run. Up to here:\n{game.command()}")
         return
     accepted(outcome)
+    if outcome.misfit and not outcome.run:
+        fail(without(outcome, int(folder.name[:2]), name, line))
     if not outcome.run or not outcome.run["steps"]:
         click.echo("No threads take turns there, so there is nothing to choose.")
         return

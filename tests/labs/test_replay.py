@@ -185,6 +185,25 @@ def test_lines_choose_who_is_next_and_the_schedule_tells_that_run_again(started)
 
 
 @pytest.mark.slow
+def test_a_schedule_is_the_beginning_of_the_choices(started):
+    done = lab("play", "--check", 1, "--schedule", "gil ann", at=started, typed="p\n1\n2\n\n")
+    told = done.stdout.splitlines()
+    assert told[:4] == [
+        "Lab 3, check 1: only one session gets a name.",
+        "Step 1: ann, line 21: key = name.casefold()",
+        "Step 2: ann, line 22: if self._named.get(key, session) is not session:",
+        "self._named = {}",
+    ], done.stderr
+    assert told.count("1 ann: begins") == 1, "after the step back"
+    assert told[-3:] == [RACE, "", f'lab.py replay 3 --check 1 --schedule "{SCHEDULE}"']
+    free = lab("play", "--schedule", "free ann*2", at=started, typed="q\n")
+    assert free.stdout.splitlines()[-1] == 'lab.py replay 3 --check 1 --schedule "free ann, ann"'
+    wrong = lab("play", "--check", 1, "--schedule", "gil zoe", at=started)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("lab: The schedule does not fit this program: zoe cannot be next, only ann or bob.")
+
+
+@pytest.mark.slow
 def test_who_waits_for_a_lock_cannot_be_chosen_and_a_check_may_find_nothing(started):
     shutil.copy(started / "solution.py", started / "task.py")
     done = lab("play", "--check", 2, "--free", at=started, typed="1\n1\n2\n")

@@ -117,10 +117,7 @@ class _Search:
     def follow(self, schedule, free):
         choose = schedule
         if isinstance(schedule, str):
-            mode, _, line = schedule.strip().partition(" ")
-            if mode not in MODES:
-                raise ValueError(f"A schedule begins with {' or '.join(MODES)}, and not with {mode!r}.")
-            choose, free = _Line(line), mode == "free"
+            free, choose = read(schedule)
         self.orders = 1
         run = turns.Run(free, _asking(choose), self.idle, stories.Recorder(self.only))
         fault = run.run(self.make, self.check)
@@ -177,6 +174,18 @@ def _line(names):
     return ", ".join(f"{name}*{count}" if count > 1 else name for name, count in parts)
 
 
+def read(schedule):
+    """Whether a schedule is without the interpreter lock, and what chooses by it. ValueError if it is none."""
+    mode, _, line = schedule.strip().partition(" ")
+    if mode not in MODES:
+        raise ValueError(f"A schedule begins with {' or '.join(MODES)}, and not with {mode!r}.")
+    return mode == "free", _Line(line)
+
+
+def misfit(name, names):
+    return f"The schedule does not fit this program: {name} cannot be next, only {' or '.join(names)}."
+
+
 class _Line:
     """Chooses by a line of names; after its end, the first thread."""
 
@@ -190,8 +199,6 @@ class _Line:
     def __call__(self, moment):
         name = self.names.popleft() if self.names else moment.names[0]
         if name not in moment.names:
-            self.wrong = self.wrong or (
-                f"The schedule does not fit this program: {name} cannot be next, only {' or '.join(moment.names)}."
-            )
+            self.wrong = self.wrong or misfit(name, moment.names)
             return moment.names[0]
         return name
