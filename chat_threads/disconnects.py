@@ -89,7 +89,7 @@ class TlsOnly(CutOff):
 
     code = "tls_only"
     fact = "This server takes only encrypted connections (TLS)."
-    advice = "Connect with telnet-ssl -z ssl, or open its address with https:// in a browser."
+    advice = "Use telnet-ssl -z ssl or chat-threads-client --tls, or open its address with https:// in a browser."
 
 
 class ShuttingDown(CutOff):

@@ -17,7 +17,9 @@ from ..errors import CutOff
 from ..parcel import Parcel
 from .base import Dialect, Settings
 from .jsonlines import JsonDialect
+from .render import TextView
 from .screen import LINE
+from .speech import Style
 from .text import TextDialect
 from .web import ASKING, WebDialect
 
@@ -102,8 +104,12 @@ def recognise(head: bytes) -> Callable[[Settings], Dialect] | None:
 
 def in_place_of_the_greeting(error: CutOff, head: bytes = b"") -> bytes:
     """The reason why there is no greeting, for a client that has sent ``head``: an answer by HTTP, or a line of text,
-    because it is not known yet which dialect the client speaks."""
+    because it is not known yet which dialect the client speaks. The line is not folded, because a program may read it.
+    """
     last = (events.problem(error), events.Bye(error.code))
     if HTTP.match(head):
         return bytes(Parcel(ASKING, last).data)
-    return bytes(Parcel(TextDialect().views.here, last).data)
+    return bytes(Parcel(_UNFOLDED, last).data)
+
+
+_UNFOLDED = TextView(Style(columns=10_000))

@@ -78,6 +78,8 @@ def test_a_client_without_tls_is_told_so_by_a_server_that_takes_only_tls(
         client = server.client()
         client.send(first)
         assert client.rest() == [refusal]
+    done = run(server.port, "--name", "ann")
+    assert (done.returncode, done.stderr) == (1, f"chat-threads-client: {refusal.removeprefix('! ')}\n")
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)) as browser:
         browser.request("GET", "/")
         assert "https://" in browser.getresponse().read().decode()

@@ -12,11 +12,13 @@ from support.clients import Client, Program
 from support.samples import for_each
 from support.waiting import WAIT
 
+from chat_threads import events
+from chat_threads.dialects.advice import error
 from chat_threads.dialects.jsonlines import JsonDialect
-from chat_threads.dialects.recognise import PROTOCOLS, recognise, without_blanks
+from chat_threads.dialects.recognise import PROTOCOLS, in_place_of_the_greeting, recognise, without_blanks
 from chat_threads.dialects.text import LINE, TextDialect
 from chat_threads.dialects.web import WebDialect
-from chat_threads.disconnects import NotChat
+from chat_threads.disconnects import NoProxyHeader, NotChat, ServerFull, TlsOnly, TooManyConnections
 from chat_threads.errors import CutOff
 
 # What clients and port scanners send first, and how the answer begins. b"": they are sent nothing.
@@ -348,3 +350,9 @@ def test_a_first_line_with_control_characters_is_no_name(server, line):
     client = server.client()
     client.send_bytes(line)
     client.expect("! A name is 1 to 20")
+
+
+@pytest.mark.parametrize("why", [ServerFull("1000 are connected"), TooManyConnections(3), NoProxyHeader(), TlsOnly()])
+@pytest.mark.parametrize("head", [b"", b'{"type": "hello", "name": "ann"}\n', b"ann\r\n"])
+def test_what_is_told_in_place_of_the_greeting_is_one_line_for_programs(why, head):
+    assert in_place_of_the_greeting(why, head).decode() == f"! {error(events.problem(why))}\r\n"

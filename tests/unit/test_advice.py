@@ -375,8 +375,8 @@ PLAIN = [
     ),
     (
         disconnects.TlsOnly(),
-        "This server takes only encrypted connections (TLS). Connect with telnet-ssl -z ssl, or open its address with"
-        " https:// in a browser.",
+        "This server takes only encrypted connections (TLS). Use telnet-ssl -z ssl or chat-threads-client --tls, or"
+        " open its address with https:// in a browser.",
     ),
     (
         cluster.Unreached(),
