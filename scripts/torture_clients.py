@@ -40,6 +40,7 @@ UNDECIDED = frozenset({"not_stored", "maybe_stored", "unreadable"})
 
 LOBBY = "#lobby"  # where the server puts whoever cannot enter a room now
 OUTSIDE = (" says that you may ", " banned you from ", " muted you in ")  # what is in notices about rooms
+ENTERING = (" is quiet: ", " is slow: ", "You are muted in ")  # the same on entering them
 
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
 
@@ -283,6 +284,8 @@ class Client(threading.Thread):
             self.world.count(f"cut off: {event['code']}")
         elif kind == "notice" and any(told in event["text"] for told in OUTSIDE):
             self.world.count("told outside a room that they may not speak or enter, or may again")
+        elif kind == "notice" and any(told in event["text"] for told in ENTERING):
+            self.world.count("told on entering that they may not speak, or seldom")
         elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "search", "bye", "moderated", "room"):
             raise Odd(f"the server said {event}")
         if kind == "error" and event["code"] == "internal":
