@@ -318,7 +318,7 @@ class Screen:
                     )
                     held = typed if self._talk.holds(typed) else ""
                     if not held:
-                        self._talk.enter(typed)
+                        held = self._talk.enter(typed)
             except (EOFError, KeyboardInterrupt):
                 pass
             finally:

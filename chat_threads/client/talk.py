@@ -155,8 +155,9 @@ class Talk:
         except ClientError as error:
             self.refuse(error.text)
 
-    def enter(self, typed: str) -> None:
-        """Carry out a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit.
+    def enter(self, typed: str) -> str:
+        """Carry out a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit. Return the part
+        that was refused and may be sent later: of several messages, those that come too soon in a slow room.
 
         A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If
         it begins with a command, or one was typed in front of it, all of it belongs to that command.
@@ -175,8 +176,10 @@ class Talk:
         elif (longest := max(map(len, messages), default=0)) > TEXT_LENGTH:
             self._print(events.problem(TextTooLong(longest, TEXT_LENGTH)))
         else:
-            for message in messages:
-                self._say(message)
+            for at, message in enumerate(messages):
+                if not self._say(message, waits=messages[1:] != []):
+                    return "\n".join(messages[at:]) if at else typed
+        return ""
 
     def begin(self) -> None:
         """The user begins to type a line, for the room that is the current one by then; or for one that they had to
@@ -246,12 +249,20 @@ class Talk:
         self._form = Form(command)
         self._print(events.Notice(self._form.question.text))
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, waits: bool) -> bool:
+        """Say a text; False if it came too soon, which is known only if this ``waits`` for the answer."""
         self._typed = text
         try:
-            self._do(commands.Say(text))
+            asked = self._ask(**request_of(commands.Say(text)))
+            if waits and self.chat.online:
+                asked.result(ANSWER)
+        except Refused as error:  # it is shown as an event
+            return error.code != "too_soon"
         except ClientError as error:
             self.refuse(error.text)
+        except TimeoutError:
+            pass
+        return True
 
     def refuse(self, why: str) -> None:
         """Show why something was not done."""

@@ -62,7 +62,7 @@ class Preferences:
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
-            told = self.settings() | {"zone": self._style.zone or clock.here()}
+            told = Preferences.settings(self) | {"zone": self._style.zone or clock.here()}
             return f"Set: {', '.join(f'{key} {value}' for key, value in told.items())}."
         option, typed = name.lower(), value or ""
         value = typed.lower()

@@ -13,6 +13,7 @@ from enum import Enum
 
 from .. import commands, events
 from ..errors import ChatError, LineTooLong, NotUtf8
+from .amounts import time_span
 from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
@@ -20,7 +21,17 @@ from .preferences import Preferences
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import typed
 from .telnet import LineEditor, Signal, Telnet
-from .typed import HINTS, UNSLASHED, hint, is_for_the_room, is_shown, parse_line, parse_name, too_long
+from .typed import (
+    HINTS,
+    UNSLASHED,
+    hint,
+    is_for_the_room,
+    is_shown,
+    messages_in,
+    parse_line,
+    parse_name,
+    too_long,
+)
 
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
@@ -28,6 +39,8 @@ REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
 UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
 MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
+TOO_MANY = "Your text is {} messages, and you may send one in {} here, so nothing was sent. Make it shorter."
+EDIT = "/edit"  # among the settings that are kept
 SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
 TOO_MUCH = "What you pasted does not fit: at most 100 lines, or 8 KiB, are allowed at once. Nothing was taken."
 OTHER_NAME = "Nothing was typed. Type another name, or the same one again; /quit leaves."
@@ -93,6 +106,7 @@ class TextDialect(Preferences):
         super().__init__(settings.replay, blocks)
         self._telnet = Telnet()
         self._mode = Mode.LINES
+        self._edits = False  # whether the person edits lines, or did before they came back
         self._editor: LineEditor | Screen = LineEditor(LINE)
         self._screen: Screen | None = None  # with Mode.KEYS
         self._keys: Editing | None = None  # has the lines of a client that sends keys
@@ -102,6 +116,7 @@ class TextDialect(Preferences):
         self._obeyed = False  # whether a command may have changed the status line since it was last drawn
         self._current: Callable[[], str | None] = lambda: None  # see ``edit``
         self._believed: Callable[[], str | None] = lambda: None
+        self._slow: Callable[[], int] = lambda: 0
         self._answers = 0  # to telnet, which nobody sees
         self._form: Form | None = None  # what the person is being asked
         self._hiding = False  # whether what is typed must not be seen
@@ -303,11 +318,13 @@ class TextDialect(Preferences):
         on: bool,
         current: Callable[[], str | None] = lambda: None,
         believed: Callable[[], str | None] | None = None,
+        slow: Callable[[], int] = lambda: 0,
     ) -> str:
         """Ask the client for single keys, or for whole lines again; return the answer in words. ``draw`` has what is
         to be sent before it. ``current`` says which room is the current one, and ``believed`` which one the person may
-        take for it. They do not wait."""
-        self._current, self._believed = current, believed or current
+        take for it, and ``slow`` how many seconds they must wait there between two messages. They do not wait."""
+        self._current, self._believed, self._slow = current, believed or current, slow
+        self._edits = self._edits and on
         if on and self._mode is Mode.LINES:
             if self._telnet.has_own_line:
                 return OWN_LINE
@@ -326,6 +343,19 @@ class TextDialect(Preferences):
         goes_on = "again" if self._mode is Mode.KEYS else "as before"
         self._to_lines()
         return f"Your program sends whole lines {goes_on}."
+
+    def settings(self) -> dict[str, str]:
+        return super().settings() | ({EDIT: "on"} if self._edits else {})
+
+    def set_option(self, name: str | None, value: str | None) -> str:
+        """Also whether lines are edited, for a person who comes back. Only a client that speaks telnet is asked."""
+        if (name, value) != (EDIT, "on"):
+            return super().set_option(name, value)
+        self._edits = True
+        if self._telnet.spoken and self._mode is Mode.LINES:
+            self._offered = True
+            self._found.append(Request(commands.Edit(True)))
+        return self.edits
 
     @property
     def edits(self) -> str:
@@ -379,7 +409,7 @@ class TextDialect(Preferences):
         elif self._screen is not None:
             self._to_lines()
         elif self._mode is not Mode.LINES and keys:
-            self._mode = Mode.KEYS
+            self._mode, self._edits = Mode.KEYS, True
             self._screen = self._editor = Screen(self._telnet.size, self._answers, self._current, self._believed)
             self._keys = self._screen.editing
             self._obeyed = False
@@ -445,6 +475,9 @@ class TextDialect(Preferences):
                 if moved and is_for_the_room(text) and not self._screen.is_confirmed(text):
                     keys.hold()
                     return events.WireBytes(self._said(MOVED.format(*moved)))
+                if "\n" in text and (seconds := self._slow()) and (count := messages_in(text)) > 1:
+                    keys.hold()
+                    return events.WireBytes(self._said(TOO_MANY.format(count, time_span(seconds))))
                 if "/" in text and self._form is None and is_shown(text):
                     return events.WireBytes(above(self.typed(text).encode("utf-8", "replace")))
             elif item in _HINTS:

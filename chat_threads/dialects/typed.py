@@ -146,6 +146,12 @@ def is_for_the_room(text: str) -> bool:
     return about and not isinstance(command, (commands.Search, commands.Who))  # these are about all rooms
 
 
+def messages_in(text: str) -> int:
+    """How many messages a text becomes; a command is none."""
+    messages = in_messages(text.expandtabs(TAB))
+    return 0 if begins_command("".join(messages[:1])) else len(messages)
+
+
 def too_long(text: str) -> TextTooLong | None:
     """The error of a text of which some line is too long for a message: then none of its lines should be sent."""
     if len(text) + (TAB - 1) * text.count("\t") <= TEXT_LENGTH:

@@ -37,7 +37,7 @@ KEPT_OUT = (Banned, InviteOnly, AccountsOnly)
 CHANGES = frozenset(
     (
         *(commands.Join, commands.Create, commands.Leave, commands.Delete, commands.ShowToken),
-        *(commands.Ignore, commands.Unignore, commands.Away, commands.Back, commands.SetOption),
+        *(commands.Ignore, commands.Unignore, commands.Away, commands.Back, commands.SetOption, commands.Edit),
     )
 )
 """The commands after which something else is kept. After Resume, ``enter`` notes it."""
@@ -243,7 +243,8 @@ def enter(
 
 def tell_settings(session: Session, kept: Kept) -> None:
     """Tell a client that shows everything itself how it is shown, before it is shown anything else."""
-    _send(session, events.Restored(tuple(f"{option} {value}" for option, value in kept.settings)))
+    options = [(option, value) for option, value in kept.settings if not option.startswith("/")]  # /edit is telnet's
+    _send(session, events.Restored(tuple(f"{option} {value}" for option, value in options)))
 
 
 def tell(context: Context, session: Session, old: Mapping[str, int | None], place: Place) -> None:

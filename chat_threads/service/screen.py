@@ -53,7 +53,13 @@ def edit(context: Context, session: Session, command: commands.Edit) -> None:
         left, at = (me and me.sent_out) or ("", 0.0)
         return left if left and time.monotonic() - at < SEEN else current()
 
-    said = session.dialect.edit(command.on, current, believed)
+    def slow() -> int:
+        me = itself()
+        room = context.publisher.peek_current(me) if me else None
+        rules = room.governance if room else None
+        return rules.slow if me and rules and not rules.rank(me) else 0
+
+    said = session.dialect.edit(command.on, current, believed, slow)
     session.wire.wake_after(REFRESH if command.on else IDLE)
     show_screen(context, session, commands.ShowScreen())
     session.answer(events.Notice(said))

@@ -186,6 +186,7 @@ class Chat:
 
     name = "ann"
     heading: str | None = "#lab"
+    online = False
 
     def __init__(self) -> None:
         from chat_threads.events import Welcome
@@ -356,6 +357,21 @@ def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not(server, sc
     ann.type("before ")
     paste(ann, "x\n" * (MAX_PASTED + 1))
     ann.expect(r"^\* What you pasted does not fit: at most 100 lines, or 8 KiB,", r"^> before$")
+
+
+def test_what_comes_too_soon_of_a_long_paste_comes_back_into_the_line(server, screen, connect):
+    owner, ann = connect(server, "cy"), screen(server, "ann")
+    owner.request("create", room="#slow")
+    owner.request("room", room="#slow", setting="slow 30")
+    ann.enter("/join #slow")
+    ann.expect("#slow is slow")
+    paste(ann, "".join(f"line {number}\n" for number in range(60)))
+    ann.keys("Enter")
+    ann.expect("line 39$", "^! #slow is slow", "^line 50$", "^line 59$", "^ ann")
+    ann.keys("Home")  # of the last line
+    ann.type("/help is no command there: ")
+    ann.expect("^/help is no command there: line 59$")
+    assert whole(owner, "#slow")[-1].text.endswith("line 39")
 
 
 def paste(terminal: Tmux, text: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from support.clients import LONG, TINY, Client, Program
+from support.clients import LONG, TINY, Client, Editor, Program
 from support.waiting import WAIT, wait_for
 
 from chat_threads import events, kept, once
@@ -93,6 +93,43 @@ def test_a_person_who_left_comes_back_with_everything_and_sees_what_they_missed(
         again.ask("/leave")
     again.send(f"/resume {token}", "/ping")
     everything_is_back(again, ["cy: one", "cy: two"])
+
+
+ASKS_FOR_KEYS = b"\xff\xfb\x01\xff\xfb\x03"  # IAC WILL ECHO, IAC WILL SUPPRESS-GO-AHEAD
+KNOWN = b"\xff\xfb\x1f\xff\xfc\x18"  # a client that speaks telnet, and does not tell its terminal's name
+
+
+def edits_again(server, token: str, speaks: bytes, line: str) -> bool:
+    """Whether a client that says this by telnet, and comes back, is asked for single keys, before it is told more."""
+    client = server.client()
+    client.expect("What is your name?")
+    client.send_bytes(speaks + line.format(token).encode() + b"\r\n/ping\r\n")
+    came = b""
+    while b"Pong:" not in came:
+        came += client.sock.recv(1 << 16)
+    assert (b"asked to send each key" in came) == (ASKS_FOR_KEYS in came)
+    client.send_bytes(b"\xff\xfe\x01")  # it refuses, which is not forgetting
+    client.send_bytes(b"/quit\r\n")
+    client.rest()
+    return ASKS_FOR_KEYS in came
+
+
+@pytest.mark.parametrize("line", ["/resume {}", "eve\r\n/resume {}"])
+def test_whoever_has_edited_lines_does_so_again_over_a_client_that_speaks_telnet(server, line):
+    ann = Editor(server.port, "ann")
+    server.clients.append(ann)
+    token = ann.ask("/token")[-1].split()[-1]
+    ann.send_bytes(b"/quit\r")
+    ann.until(None)
+    assert not edits_again(server, token, b"", line), "it may be nc"
+    assert edits_again(server, token, KNOWN, line)
+    assert edits_again(server, token, KNOWN, line)
+    cy = server.client("cy")
+    cy.ask(f"/resume {token}")
+    assert "edit" not in cy.ask("/set")[0]
+    cy.ask("/edit off")
+    gone(cy)
+    assert not edits_again(server, token, KNOWN, line)
 
 
 @pytest.mark.slow

@@ -569,6 +569,23 @@ def test_of_a_text_with_a_line_that_is_too_long_nothing_is_sent_and_it_stays(tex
     assert drain(dialect)[1] == [commands.Say("hi")]
 
 
+@for_each("seconds", [0, 30])
+def test_a_text_of_several_messages_is_not_sent_by_halves_in_a_slow_room(seconds):
+    dialect = TextDialect()
+    dialect.admitted("ann")
+    dialect.edit(True, slow=lambda: seconds)
+    dialect.feed(IAC + WONT + TTYPE + AGREES)
+    begin(dialect)
+    dialect.feed(PASTED_IN % (b"x\n" * 60) + b"\r")
+    drawn, lines = drain(dialect)
+    assert len(lines) == (0 if seconds else 2)
+    assert (b"Your text is 2 messages, and you may send one in 30s here" in drawn) == bool(seconds)
+    assert len(dialect._keys.text) == (120 if seconds else 0)
+    for one in (b"x\n" * 30, b"/msg bob " + b"x\n" * 60):
+        dialect.feed(b"\x15" + PASTED_IN % one + b"\r")
+        assert len(drain(dialect)[1]) == 1
+
+
 IN_LAB = replace(HERE, room="#lab")
 
 
