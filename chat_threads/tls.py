@@ -8,11 +8,18 @@ and back, under a lock. ``securewire`` sends and receives them for the server, `
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import ssl
 import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from .errors import StartError
+
+log = logging.getLogger(__name__)
 
 READ_SIZE = 4096  # plain bytes that are taken at a time, at most
 RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5.1)
@@ -20,6 +27,8 @@ HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
 MOST_SILENT = 2 * RECORD  # encrypted bytes that may come without a byte of plain text
 LEAST_COUNTED = 64  # bytes that each piece counts as, at least, because taking a small one costs as much
 SHARERS = 8  # connections that share an Outgoing: as many as a writer serves at a time
+LAST_PART = 0.1  # of a certificate's time, in which loading it logs a warning; certbot renews it earlier
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 
 
@@ -154,10 +163,10 @@ class Channel:
 class Certificate:
     """The server's certificate and its key. Only main calls ``load`` and ``reload``."""
 
-    def __init__(self, cert: str, key: str | None) -> None:
+    def __init__(self, cert: str, key: str | None, clock: Callable[[], float] = time.time) -> None:
         """``cert``: a file with the certificate and its chain; ``key``: None, if the key is in the same file. Raises
         StartError."""
-        self._cert, self._key = cert, key
+        self._cert, self._key, self._clock = cert, key, clock
         self.context = self.load()  # replaced as a whole, so any thread may read it
         self._begun = itertools.count()  # connections; a thread takes the next number in one step
         self._outgoing = Outgoing()  # of the next connections; replaced by a thread that begins one
@@ -179,7 +188,20 @@ class Certificate:
             context.load_cert_chain(self._cert, self._key, password=_no_password)
         except (OSError, ValueError) as error:
             raise StartError(f"TLS cannot begin with {self._files()}: {_why(error)}.") from error
+        self._warn(context)
         return context
+
+    def _warn(self, context: ssl.SSLContext) -> None:
+        """Log a warning if clients do not accept the certificate at this time, or soon will not."""
+        if times := _validity(context, self._cert):
+            now, (begins, ends) = self._clock(), times
+            begin, end = (time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at)) for at in times)
+            if now < begins:
+                log.warning("clients refuse the certificate %s: it is valid from %s on", self._cert, begin)
+            elif now >= ends:
+                log.warning("clients refuse the certificate %s: it was valid until %s", self._cert, end)
+            elif ends - now < (ends - begins) * LAST_PART:
+                log.warning("the certificate %s is valid until %s only", self._cert, end)
 
     def reload(self) -> None:
         """Use what is in the files now. Raises StartError; then the old certificate stays."""
@@ -187,6 +209,30 @@ class Certificate:
 
     def _files(self) -> str:
         return self._cert if self._key is None else f"{self._cert} and {self._key}"
+
+
+def _validity(context: ssl.SSLContext, cert: str) -> tuple[float, float] | None:
+    """When the certificate begins and ends to be valid. None: a client would not trust it for another reason.
+
+    The ssl module tells the times only of a peer's certificate that it trusts, so there is a handshake in memory.
+    """
+    try:
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname = False
+        trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
+        trusting.load_verify_locations(cert)
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client, server = trusting.wrap_bio(received, sent), Channel(context)
+        for _ in range(3):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+            received.write(server.shake(sent.read())[1])
+    except (OSError, ValueError):
+        return None
+    found: Mapping[str, Any] = client.getpeercert() or {}
+    if "notAfter" not in found:
+        return None
+    return ssl.cert_time_to_seconds(found["notBefore"]), ssl.cert_time_to_seconds(found["notAfter"])
 
 
 def _no_password() -> str:

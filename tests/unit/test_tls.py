@@ -457,3 +457,23 @@ def test_a_bad_pair_does_not_replace_a_good_one(certificate: certificates.Files,
     both.write_text(certificate.cert.read_text() + certificate.key.read_text())
     ours.reload()
     assert ours.context is not good
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (-1, "clients refuse the certificate {}: it is valid from"),
+        (1, None),
+        (1.9, "the certificate {} is valid until"),
+        (3, "clients refuse the certificate {}: it was valid until"),
+    ],
+)
+def test_a_warning_says_that_the_certificate_is_not_valid_or_soon_will_not_be(
+    certificate: certificates.Files, caplog: pytest.LogCaptureFixture, days: float, told: str | None
+) -> None:
+    """The certificate is valid for two days from now on."""
+    ours = Certificate(str(certificate.cert), str(certificate.key), lambda: time.time() + days * 86_400)
+    ours.reload()
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == (2 if told else 0)  # at the start, and when it is loaded again
+    assert all(each.startswith((told or "").format(certificate.cert)) for each in warnings)
