@@ -27,7 +27,7 @@ from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
 from .motd import read_motd
-from .option_types import GroupedCommand, NameType, NetworksType, Number, OriginsType, WritersType
+from .option_types import GroupedCommand, NameType, NetworksType, Number, OriginsType, WritersType, refuse_shared
 from .server import MAX_REFUSED
 
 log = logging.getLogger(__name__)
@@ -273,7 +273,9 @@ def main(
         queue_limit=queue_limit,
         send_timeout=send_timeout,
     )
+    written = (("--db", db), ("--log-file", log_file), ("--trace", trace))
     try:
+        refuse_shared(*written, ("--motd", motd), ("--tls-cert", tls_cert), ("--tls-key", tls_key), read=len(written))
         options = Options(
             host=host,
             port=port,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 from . import streams
 from .addresses import Networks, networks
-from .errors import BadName
+from .errors import BadName, StartError
 from .rules import check_name
 
 
@@ -117,3 +118,16 @@ class OriginsType(click.ParamType):  # type: ignore[type-arg]
 
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def refuse_shared(*files: tuple[str, str | None], read: int) -> None:
+    """Raise StartError if the program would write to a file that it uses for something else, too: a trace would replace
+    the history. ``files`` are the options with their files; those from the index ``read`` on are only read."""
+    for at, (option, path) in enumerate(files[:read]):
+        for other, same in files[at + 1 :]:
+            if path and same and os.path.realpath(path) == os.path.realpath(same) and _may_be_regular(path):
+                raise StartError(f"{path} is the file of {option} and of {other}. Give each option a file of its own.")
+
+
+def _may_be_regular(path: str) -> bool:
+    return os.path.isfile(path) or not os.path.exists(path)

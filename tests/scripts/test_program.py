@@ -318,6 +318,8 @@ def test_a_file_that_is_no_history_is_reported_in_one_line_and_ends_with_2(in_th
         (["--db", "nowhere/chat.db"], "nowhere/chat.db"),
         (["--log-file", "nowhere/chat.log"], "The file of --log-file, nowhere/chat.log, cannot be written"),
         (["--log-file", "."], "The file of --log-file, ., cannot be written"),
+        (["--trace", "."], "The file of --trace, ., cannot be written"),
+        (["--motd", "."], "The file of --motd, ., cannot be read"),
         (["--tls-key", "key.pem"], "The option --tls-key needs a certificate. Give one with --tls-cert."),
         (["--tls-only"], "The option --tls-only needs a certificate. Give one with --tls-cert."),
         (["--tls-cert", "none.pem"], "TLS cannot begin with none.pem: No such file or directory."),
@@ -336,6 +338,25 @@ def test_a_file_or_an_address_that_cannot_be_used_is_reported_in_one_line(
     assert [*tmp_path.iterdir()] == []
     assert line.startswith(f"chat_threads: {why}" if "nowhere/chat.db" not in why else "chat_threads: ")
     assert why in line
+
+
+WRITTEN = ("--db", "--log-file", "--trace")
+USED = (*WRITTEN, "--motd", "--tls-cert", "--tls-key")
+
+
+@pytest.mark.parametrize(
+    ("option", "other"), [(option, other) for option in WRITTEN for other in USED if option != other]
+)
+def test_a_file_that_is_given_twice_is_not_written_to(in_this_process, tmp_path, option, other):
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("precious")
+    link.symlink_to(file)
+    code, out, err = in_this_process("--host", "127.0.0.1", "--port", "0", option, file, other, link)
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert {each.strip(".") for each in line.split() if each.startswith("--")} == {option, other}
+    assert file.read_text() == "precious"
+    assert {*tmp_path.iterdir()} == {file, link}
 
 
 def test_a_port_in_use_is_reported_in_one_line_and_the_history_is_free_again(in_this_process, tmp_path, taken_port):
