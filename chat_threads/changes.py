@@ -121,6 +121,9 @@ class Invite(Change):
             raise ListFull(asked.room, INVITED, "people invited")
         return replace(before, invited=invited)
 
+    def lengthens(self, before: Governance) -> bool:
+        return len(before.invited) >= LONG_INVITED
+
     def shown(self, asked: Asked, after: Governance) -> None:
         return None
 

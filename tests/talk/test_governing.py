@@ -564,12 +564,14 @@ def test_of_long_lists_one_address_adds_few_and_a_short_list_always_takes_one_mo
     monkeypatch.setattr(server.chat.sessions, "_added", Handout(lambda: 0.0, at_once=1, a_second=1 / 60))
     ann, _ = class_of(program, server, "ann", "bob")
     cy = program("cy", server)
+    program("dora", server)
     for line in ("/ban x1", "/ban x2", "/kick bob", "/mute x1", "/invite cy", "/ban x3"):
         assert code(done(ann, line)) is None, line
     late = done(ann, "/ban x4")[-1]
     assert (late["code"], late["seconds"], late["room"]) == ("try_later", 60, "#lab")
     assert code(done(ann, "/unban x3")) is None
     assert code(done(ann, "/ban x4")) == "try_later"
+    assert code(done(ann, "/invite dora")) == "try_later"
     assert code(done(ann, "/mute x2")) is None
     done(cy, "/join #teachers")
     assert code(done(cy, "/ban x4")) is None
