@@ -31,9 +31,9 @@ P = TypeVar("P", bound=Person)
 
 OPERATORS = 50  # of one room
 SANCTIONS = 300  # bans in force, and as many mutes
-KICKS = 50  # in force; the oldest make room
+KICKS = 30  # in force; the oldest make room
 INVITED = 1000  # people
-LONG = 30  # bans, or mutes, of one room, from which on further ones count for the address of whoever makes them
+LONG = 20  # bans, or mutes, of one room, from which on further ones count for the address of whoever makes them
 LONG_INVITED = 200  # the same for invitations, which take less memory
 KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
 
