@@ -424,7 +424,7 @@ class Talk:
 
     def _show_message(self, message: events.Message) -> None:
         last = self._last.pop(fold(message.room), 0)
-        if self._screen and message.number <= last:
+        if message.number <= last:
             said = advice.replayed(message.room, message.number, last - message.number + 1, last)
             self._print(events.Notice(said))
         day = time.strftime(_DAY, time.localtime(message.at / 1000))

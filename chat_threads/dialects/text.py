@@ -339,7 +339,7 @@ class TextDialect(Preferences):
         if self._mode is Mode.LINES:
             return "/edit is off already."
         if self._mode is Mode.SILENT:  # it has perhaps just been found out, by this line
-            self._found = [each for each in self._found if each != events.WireBytes(self._said(UNANSWERED))]
+            self._unsay(UNANSWERED)
         goes_on = "again" if self._mode is Mode.KEYS else "as before"
         self._to_lines()
         return f"Your program sends whole lines {goes_on}."
@@ -354,6 +354,7 @@ class TextDialect(Preferences):
         self._edits = True
         if self._telnet.spoken and self._mode is Mode.LINES:
             self._offered = True
+            self._unsay(OFFER)
             self._found.append(Request(commands.Edit(True)))
         return self.edits
 
@@ -499,6 +500,10 @@ class TextDialect(Preferences):
 
     def _tell(self, text: str) -> None:
         self._send(self._said(text))
+
+    def _unsay(self, text: str) -> None:
+        """Do not tell this, if it has not been sent yet."""
+        self._found = [each for each in self._found if each != events.WireBytes(self._said(text))]
 
     def _send(self, data: bytes) -> None:
         if data:

@@ -18,6 +18,7 @@ from chat_threads.client import Online
 from chat_threads.client.requests import Request
 from chat_threads.client.state import State
 from chat_threads.client.talk import Talk
+from chat_threads.dialects.text import OFFER
 from chat_threads.errors import Unreadable
 from chat_threads.mailbox import Mailbox
 from chat_threads.rules import fold
@@ -108,6 +109,7 @@ def edits_again(server, token: str, speaks: bytes, line: str) -> bool:
     while b"Pong:" not in came:
         came += client.sock.recv(1 << 16)
     assert (b"asked to send each key" in came) == (ASKS_FOR_KEYS in came)
+    assert (OFFER.encode() in came) != (ASKS_FOR_KEYS in came) or "eve" in line, "it is not offered to whoever has it"
     client.send_bytes(b"\xff\xfe\x01")  # it refuses, which is not forgetting
     client.send_bytes(b"/quit\r\n")
     client.rest()

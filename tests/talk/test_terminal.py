@@ -744,9 +744,19 @@ def test_ctrl_c_and_ctrl_d_leave(server, screen, key):
         ann.expect(r"^> half a line$")
         ann.keys(key)
         ann.expect(r"^>$")
+        ann.keys(key)  # by habit
+        ann.expect("Another Ctrl-C leaves", r"^>$")
     ann.keys(key)
     bob.expect("* ann left")
     ann.expect(r"ended with 0$")
+
+
+def test_a_script_sees_where_the_past_ends(server):
+    bob = server.client("bob")
+    bob.ask("one")
+    bob.ask("two")
+    told = without_times(run(server.port, "--name", "ann", typed="three\n").stdout)
+    assert told[-4:] == ["* What was said so far, 2 messages:", "bob: one", "bob: two", "ann: three"]
 
 
 def test_quit_leaves_with_a_last_word(server, screen):
