@@ -19,7 +19,6 @@ class StoredRoom:
     key: str
     topic: str
     creator: str
-    created: int
     last: int
     owner: int
 

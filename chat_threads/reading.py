@@ -124,7 +124,7 @@ class ReadingSide:
     def rooms(self) -> list[StoredRoom]:
         """All rooms, in the order in which they were made."""
         rows = self._read_at_the_start(
-            "SELECT id, name, key, topic, creator, created,"
+            "SELECT id, name, key, topic, creator,"
             " max(last, coalesce((SELECT max(number) FROM messages WHERE room = rooms.id), 0)), owner FROM rooms",
             (),
         )

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.postgres import Postgres, programs
+from support.postgres import Postgres, Wire, programs
 from support.servers import Running
 
 
@@ -38,6 +38,14 @@ def own_engine() -> Iterator[Postgres]:
 def url(engine: Postgres) -> str:
     """An empty database."""
     return engine.url(engine.new_database())
+
+
+@pytest.fixture
+def wire(engine: Postgres) -> Iterator[Wire]:
+    """A way to the engine that can fail."""
+    made = Wire(engine.port)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -22,13 +22,6 @@ NAMES = ("one", "two", "three")
 
 
 @pytest.fixture
-def wire(engine: Postgres) -> Iterator[Wire]:
-    made = Wire(engine.port)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def servers(start_process: Callable[..., Process], engine: Postgres, url: str, wire: Wire, tmp_path) -> list[Process]:
     """Three. The second reaches the engine by the wire. HAProxy has an address of its own."""
     urls = [url, engine.url(url.rpartition("/")[2], wire.port), url]

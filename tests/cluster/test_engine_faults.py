@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -23,13 +23,6 @@ from chat_threads.storage import Storage
 from chat_threads.storage_errors import StorageError
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def wire(engine: Postgres) -> Iterator[Wire]:
-    made = Wire(engine.port)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import random
 import shutil
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from support.samples import for_each
@@ -52,26 +52,6 @@ def in_index(storage: Storage, word: str) -> int:
 
 def is_sound(storage: Storage) -> None:
     storage._writer.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
-
-
-@pytest.fixture
-def path(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "chat.db"
-
-
-@pytest.fixture
-def opened(path: pathlib.Path) -> Iterator[Callable[..., Storage]]:
-    """Open histories that are closed at the end of the test."""
-    storages: list[Storage] = []
-
-    def open_one(which: pathlib.Path | str = path) -> Storage:
-        storages.append(Storage(str(which)))
-        return storages[-1]
-
-    yield open_one
-    for storage in storages:
-        with contextlib.suppress(sqlite3.ProgrammingError):  # the test has closed it
-            storage.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -74,26 +74,6 @@ def sqlite(path: pathlib.Path, *statements: str) -> list[Any]:
 def contents(path: pathlib.Path) -> dict[str, bytes]:
     """All files in the directory of ``path`` but the lock file, byte by byte."""
     return {each.name: each.read_bytes() for each in path.parent.iterdir() if each.suffix != ".lock"}
-
-
-@pytest.fixture
-def path(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "chat.db"
-
-
-@pytest.fixture
-def opened(path: pathlib.Path) -> Iterator[Callable[..., Storage]]:
-    """Open histories that are closed at the end of the test: opened(), opened(path, busy_timeout=…)."""
-    storages: list[Storage] = []
-
-    def open_one(which: pathlib.Path | str = path, **more: Any) -> Storage:
-        storages.append(Storage(str(which), **more))
-        return storages[-1]
-
-    yield open_one
-    for storage in storages:
-        with contextlib.suppress(sqlite3.ProgrammingError):  # the test has closed it
-            storage.close()
 
 
 @pytest.fixture
