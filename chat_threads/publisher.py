@@ -368,7 +368,9 @@ class Publisher(Directory):
             outbox.add(room.id, item.shown)
             if item.origin is not None and item.origin not in room.members:
                 outbox.show(item.origin, item.shown)
-        outbox.tell(item.told)
+        if item.told:
+            self._deliver(room.id, outbox)  # they see the notice first
+            outbox.tell(item.told)
         for session in item.leaving(room.members):
             self._note_that_it_must_leave(session, room)
             self._depart(session, self._places[session], room, "", outbox)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
-from typing import Literal
+from typing import Any, Literal
 
 from .. import commands, events, ordered
 from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set, Uninvite
@@ -191,6 +191,13 @@ def _outside(context: Context, session: Session, room: ChatRoom, about: set[int]
     return ((told, events.Notice(said, name=session.name, room=room.name)),) if told else ()
 
 
+def fleeting(people: Iterable[Any], room: ChatRoom, said: str) -> ordered.Told:
+    """What is told to those of the people whom the server will not recognise when they come back: the room's rules
+    know them by a token that they have not asked for."""
+    told = tuple(each for each in people if each.dialect.name == "text" and not (each.account or each.known))
+    return ((told, events.Notice(f"{said} while you are connected.", room=room.name, next="token")),) if told else ()
+
+
 def _lift(context: Context, session: Session, room: ChatRoom, kind: Literal["unban", "unmute"], typed: str) -> None:
     person, rules = person_in(context, room, typed), room.governance or Governance()
     listed, key = rules.bans if kind == "unban" else rules.mutes, fold(person.name)
@@ -278,8 +285,12 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
                 session.answer(events.Notice(f"{found.name} has that rule already.", room=found.name))
                 return
         rules_before = found.governance
-        present = tuple((each.identity, each.name) for each in context.publisher.members(found))
-        _change(context, session, found, Set(command.setting, present))
+        members = context.publisher.members(found)
+        present = tuple((each.identity, each.name) for each in members)
+        closes = members if fields.get("invite_only") else ()
+        others = (each for each in closes if each is not session and each.identity != found.owner)
+        told = fleeting(others, found, f"You may enter {found.name}")
+        _change(context, session, found, Set(command.setting, present), told)
         _tell_if_it_stays(context, session, found, rules_before, bool(fields.get("invite_only")))
         return
     rules = found.governance or Governance(found.owner)
@@ -307,6 +318,8 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
         return
     told = _outside(context, session, found, {person.identity}, f"{session.name} made you an operator of {found.name}.")
     rules_before = found.governance
+    here = (each for each in context.sessions.people() if each.identity == person.identity)
+    told += fleeting(here, found, f"You are an operator of {found.name}")
     _change(context, session, found, Appoint(person), told)
     _tell_if_it_stays(context, session, found, rules_before)
 

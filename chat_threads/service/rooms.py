@@ -158,5 +158,10 @@ def invite(context: Context, session: Session, command: commands.Invite) -> None
     said = f"{other.name} is invited to {room.name}."
     if room.governance and room.governance.accounts_only and not other.account:
         said = f"{said[:-1]}, but has to log in before entering: only people with accounts may."
-    done = governing.answered(session, events.Notice(said))
-    governing.invite(context, session, room, other, ((invited, events.Invited(session.name, room.name)), done))
+    told: ordered.Told = (
+        (invited, events.Invited(session.name, room.name)),
+        governing.answered(session, events.Notice(said)),
+    )
+    if room.governance and room.governance.invite_only:
+        told += governing.fleeting(invited, room, f"You may enter {room.name}")
+    governing.invite(context, session, room, other, told)
