@@ -33,7 +33,7 @@ OPERATORS = 50  # of one room
 SANCTIONS = 300  # bans in force, and as many mutes
 KICKS = 30  # in force; the oldest make room
 INVITED = 1000  # people
-LONG = 20  # bans, or mutes, of one room, from which on further ones count for the address of whoever makes them
+LONG = 20  # bans, or mutes, in one room; further ones count against the address of whoever makes them
 LONG_INVITED = 200  # the same for invitations, which take less memory
 KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
 
@@ -58,7 +58,7 @@ class Change:
         raise NotImplementedError
 
     def shown(self, asked: Asked, after: Governance) -> events.Event | None:
-        """What the members see of it, when these rules are in force; None: nothing."""
+        """What the members see of it; ``after``: the rules from then on. None: nothing."""
         raise NotImplementedError
 
     def lengthens(self, before: Governance) -> bool:

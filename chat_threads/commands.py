@@ -309,7 +309,7 @@ class SetOption(Command):
     "keep your line whole over telnet",
     more="What others say scrolls above your line instead of into it. Up and Down show earlier lines, Tab completes"
     " names, rooms and commands, and other keys work as in a shell. Ctrl-C erases the line; on an empty one it leaves."
-    " What you paste is sent when you press Enter. Alt-Enter, or Escape and then Enter, begins a second line.",
+    " What you paste is sent when you press Enter. Alt-Enter, or Escape and then Enter, begins another line.",
     cost=2,
 )
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the Publisher knows of its rooms and of who is in them, for others to look up.
 
-Any thread may call any method. Those that take the Publisher's lock return what was so at that moment.
+Any thread may call any method. Those that take the Publisher's lock return what was true at that moment.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ class Governance:
         """Why the person may not enter the room, and so may not read in it; None: the person may."""
         ban, rank = self.banned(person, at), self.rank(person)
         if self.invite_only and not rank and person.identity not in self.invited:
-            if ban is None or not ban.is_for(person, fold(person.name)):  # a stranger, who comes from there
+            if ban is None or not ban.is_for(person, fold(person.name)):  # a stranger at the same address
                 return InviteOnly(room)
         if ban:
             return ban.ban(room, at, person)

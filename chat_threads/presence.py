@@ -12,8 +12,8 @@ from .chatroom import ChatRoom, Subscriber
 def arranged(
     room: ChatRoom, items: Iterable[events.Event | ordered.Joined], crowded: bool
 ) -> tuple[Sequence[events.Event], dict[Subscriber, Sequence[events.Event]]]:
-    """Joins, leaves and messages wait for the room. Return what to show to its members, and what to show instead to
-    each of those that came late: what they have not seen. No join is shown of a session that has left."""
+    """Return what to show to the room's members of the joins, leaves and messages that wait for it, and what to show
+    instead to each member that came late: what it has not seen. No join of a session that has left is shown."""
     items = [
         item for item in items if not isinstance(item, ordered.Joined) or room.members.get(item.session) == item.change
     ]

@@ -270,7 +270,7 @@ class AddedTooMany(Told):
 
     def __init__(self, room: str, seconds: float) -> None:
         self.room, self.seconds = room, whole(seconds)
-        fact = f"{room} has many on that list already, and too many were added to such lists from your address."
+        fact = f"That list of {room} is long, and too many people were added to such lists from your address."
         super().__init__(fact, f"Try again in {self.seconds} seconds.")
 
 

@@ -26,8 +26,8 @@ class Moderated(OneLine, Event):
 
 @dataclass(frozen=True, slots=True)
 class RoomSet(OneLine, Event):
-    """An operator has changed a setting of a room: "quiet", "slow 10" and the like, as people type it. ``still``: the
-    other rule that people might overlook then, "quiet" or "slow 10"; "": there is none."""
+    """An operator has changed a setting of a room: "quiet", "slow 10" and the like, as people type it. ``still``:
+    another rule that stays in force and is easily overlooked, "quiet" or "slow 10"; "": there is none."""
 
     room: str
     by: str

@@ -384,7 +384,7 @@ class SessionStore:
             return self._handout.wait(address)
 
     def wait_to_add(self, address: str) -> float:
-        """As ``wait_for_token``, for one more on a list of a room that is long already (see ``changes.LONG``)."""
+        """As ``wait_for_token``, for one more entry in a room's list that is long already (see ``changes.LONG``)."""
         with self._lock:
             return self._added.wait(site(address))
 

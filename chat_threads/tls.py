@@ -201,7 +201,7 @@ class Certificate:
             elif now >= ends:
                 log.warning("clients refuse the certificate %s: it was valid until %s", self._cert, end)
             elif ends - now < (ends - begins) * LAST_PART:
-                log.warning("the certificate %s is valid until %s only", self._cert, end)
+                log.warning("the certificate %s is valid only until %s", self._cert, end)
 
     def reload(self) -> None:
         """Use what is in the files now. Raises StartError; then the old certificate stays."""
@@ -212,9 +212,9 @@ class Certificate:
 
 
 def _validity(context: ssl.SSLContext, cert: str) -> tuple[float, float] | None:
-    """When the certificate begins and ends to be valid. None: a client would not trust it for another reason.
+    """From when and until when the certificate is valid. None: a client would not trust it for another reason.
 
-    The ssl module tells the times only of a peer's certificate that it trusts, so there is a handshake in memory.
+    The ssl module tells these times only for a peer's certificate that it trusts. So there is a handshake in memory.
     """
     try:
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -308,8 +308,8 @@ class TraceFile:
         self._file.close()
 
     def _append(self, text: bytes) -> str:
-        """Add to the file; return "", or why that is not possible, as when the disk is full: the chat continues. Then
-        nothing of the text is in the file, so that a viewer can read it."""
+        """Add to the file; return "", or why that failed, as when the disk is full. Then nothing of the text is in the
+        file, so that a viewer can read it, and the chat continues."""
         rest = memoryview(text)
         try:
             while rest:

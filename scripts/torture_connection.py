@@ -12,7 +12,7 @@ from typing import Any
 from torture_world import now
 
 PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
-FAREWELL = b"! The server is shutting down. Goodbye.\r"  # to whom it has not heard yet
+FAREWELL = b"! The server is shutting down. Goodbye.\r"  # to clients that have sent nothing yet
 
 
 class Gone(Exception):

@@ -30,7 +30,7 @@ class Asked(Future[Event]):
         super().__init__()
         self.set_running_or_notify_cancel()  # a request cannot be cancelled
         self.ref = ref
-        self.sent = False  # or sending has begun; see Request
+        self.sent = False  # True as soon as sending begins; see Request
 
     def answer(self, event: Event) -> None:
         """Set the answer. For the reader thread."""

@@ -63,15 +63,14 @@ class _History(InMemoryHistory):
             super().append_string(string)
 
 
-# In an emoji, the characters that terminals do not agree about: some of them join these to the one before, and some do
-# not; and the two letters of a flag.
+# The characters of an emoji that some terminals join to the one before, and others do not; and the letters of a flag.
 _JOINED = re.compile("[\u200d\u20e3\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
 _FLAG = {0x1F1E6 + at: chr(ord("A") + at) for at in range(26)}
 
 
 def drawn(letter: str) -> str:
-    """How a letter looks while it is typed: an emoji without what is joined to it, and a flag as its two letters. The
-    terminal would draw it wider or narrower than prompt_toolkit expects, and all that follows in a wrong place."""
+    """How a letter looks while it is typed: an emoji without what is joined to it, and a flag as its two letters.
+    Otherwise the terminal draws it wider or narrower than prompt_toolkit expects, and what follows in a wrong place."""
     if letter.isascii() or letter[0].isalpha():
         return letter
     return letter[0] if _JOINED.search(letter, 1) else letter.translate(_FLAG)

@@ -36,7 +36,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.NamesakesMessage: lambda problem: "If that was you, /resume TOKEN first.",
     errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",
     errors.WriterLeft: lambda problem: (
-        f"For whoever is called {problem.near} now, type /msg {problem.near} and the text."
+        f"To write to the {problem.near} who is here now, type /msg {problem.near} and the text."
     ),
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",

@@ -129,7 +129,7 @@ class Form:
         if kind:
             self._left.insert(0, question)
             what = "a password" if self._is_secret(question) else "a name"
-            return f"That is a command, and not {what}."
+            return f"That is a command, not {what}."
         if len(unicodedata.normalize("NFD", text)) < question.least:  # as an old password may have been typed
             self._left.insert(0, question)
             return f"A password has {question.least} characters or more."

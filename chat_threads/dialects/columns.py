@@ -22,7 +22,7 @@ def columns(text: str) -> int:
 
 def widest(text: str) -> int:
     """How many columns a text takes at most: some terminals draw the characters of a letter one by one, such as those
-    of a family."""
+    of a family emoji."""
     return len(text) if text.isascii() else sum(map(widest_of, each_cluster(text)))
 
 

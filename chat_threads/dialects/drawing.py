@@ -27,8 +27,8 @@ _SIGNS = str.maketrans("\n\t", "↵ ")  # how line ends and tabs look in the lin
 
 class Drawing:
     """Draws the line into one row of the terminal. A line that is longer than the row is scrolled sideways, a little at
-    a time, so that one sees where one was. ``<`` and ``>`` stand where some of it is hidden. The row's last
-    column stays free for the cursor.
+    a time, so that people see where they were. ``<`` and ``>`` stand where some of it is hidden. The row's last column
+    stays free for the cursor.
 
     It remembers which part is shown, and what was drawn last, so that it draws only what has changed. The cost is
     bounded by the width. The caller sees to it that nothing else moves the cursor or writes into the row, or calls

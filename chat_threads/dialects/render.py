@@ -273,7 +273,7 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
     typed = event.words.split()
     for limit, what, example in (("in:", "A room", "in:#lab2"), ("from:", "A name", "from:ann")):
         if limit in typed and not (limit == "in:" and rooms and star):
-            star += _line(style, f"{what} comes right after {limit} as in {example}")
+            star += _line(style, f"{what} comes right after {limit} without a space, as in {example}")
     if not event.messages and any(word.startswith("before:") for word in typed):
         star += _line(style, "before: takes a room and a message's number, as in before:#lab2/17")
     if not event.messages:

@@ -1,8 +1,8 @@
 """The dialect of people: lines of text over telnet, nc, or anything like them. See base.Dialect.
 
 ``typed`` says which command a line is, and ``render`` how people see events. A telnet client may send each key instead
-of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draws. What
-/set changes is in ``preferences``.
+of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draws. What /set changes is in
+``preferences``.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
 UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
 MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
-TOO_MANY = "Your text is {} messages, and you may send one in {} here, so nothing was sent. Make it shorter."
+TOO_MANY = "Your text is {} messages long, and here you may send one in {}. Nothing was sent. Make it shorter."
 EDIT = "/edit"  # among the settings that are kept
 SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
-TOO_MUCH = "What you pasted does not fit: at most 100 lines, or 8 KiB, are allowed at once. Nothing was taken."
+TOO_MUCH = "What you pasted does not fit: at most 100 lines and 8 KiB are allowed at once. Nothing was taken."
 OTHER_NAME = "Nothing was typed. Type another name, or the same one again; /quit leaves."
 OFFER = "Over telnet, /edit on keeps your line whole while others talk; see /help edit."
 
@@ -171,7 +171,7 @@ class TextDialect(Preferences):
 
     def _mended(self, line: bytes) -> str:
         """The text of a line that is not UTF-8. If a telnet has lost a line in the middle of a letter, half of that
-        stands before the next line, and does not keep a command from being one. Raises NotUtf8."""
+        letter stands before the next line. A command behind it is still a command. Raises NotUtf8."""
         if (half := _HALF.match(line)) and half[1].decode().lower() in commands.BY_NAME:
             line = line[half.start(1) :]
         try:
@@ -207,7 +207,7 @@ class TextDialect(Preferences):
         self._make_offer()
 
     def hint(self) -> str:
-        """A client whose lines end as telnet's do, and that has said nothing else by telnet, may be one."""
+        """Offer /edit to what may be a telnet: its lines end as telnet's do, but it has sent no commands of telnet."""
         if (
             self._offered
             or self._telnet.spoken

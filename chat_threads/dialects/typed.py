@@ -204,7 +204,7 @@ def _refuse_slashless(line: str) -> None:
     """Raise Mistyped for a command without its /, with a password, or with words for one person, which must not be said
     to all. "msg me when you are there" is a sentence."""
     if name := _with_password(line):
-        advice = f"Type {name} alone, and the password when you are asked. If it was none, begin the line with a space."
+        advice = f"Type {name} alone, and the password when you are asked. If it is none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
     if _PRIVATE.match(line):
         advice = "Begin the line with /msg; or with a space, if all may read it."

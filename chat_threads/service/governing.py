@@ -153,7 +153,7 @@ def tell_whether_it_may_speak(session: Session, room: ChatRoom) -> None:
     if rules is None or a_program or rules.rank(session):
         return
     if rules.muted(session, int(time.time() * 1000)):
-        said = f"You are muted in {room.name}: you can read there, and not speak."
+        said = f"You are muted in {room.name}: you can read there, but not speak."
     elif rules.quiet:
         said = f"{room.name} is quiet: only its operators may speak."
     elif rules.slow:

@@ -25,7 +25,7 @@ COMPARED = 40  # names that are not of ASCII alone and are compared with what wa
 ROOMS = 2  # tokens for looking through all rooms, maybe 10,000
 PEOPLE = 2  # and through all people
 MOST = 100  # candidates for a completion
-SEEN = 5.0  # seconds in which somebody who looks at the keys may not see that they had to leave their room
+SEEN = 5.0  # seconds in which somebody who looks at the keyboard may miss that they had to leave their room
 REFRESH = 2.0  # seconds after which the status line of somebody who presses no key is brought up to date
 
 

@@ -70,7 +70,7 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     ann.send("short")
     ann.expect("! A password has 8 characters or more.")
     ann.send("/register")
-    ann.expect("! That is a command, and not a password.")
+    ann.expect("! That is a command, not a password.")
     ann.send(SECRET, SECRET)
     ann.expect("* ann is yours now")
     again = server.client()
@@ -81,7 +81,7 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
         again.expect("! That is not the password of ann.")
         again.expect("* The name ann has a password. Type it; an empty line goes back, /quit leaves.")
     again.send("/join #lab")
-    again.expect("! That is a command, and not a password.")
+    again.expect("! That is a command, not a password.")
     again.send("")
     again.expect("* Nothing was typed. Type another name, or the same one again; /quit leaves.")
     again.send("ann #lab", SECRET)
@@ -105,7 +105,7 @@ def test_what_cannot_be_a_password_is_no_try(server, program):
     registered(program, "ann", server)
     again = server.client()
     again.send("ann")
-    refused = {"/quit?": "That is a command, and not a password.", "quit": "A password has 8 characters"}
+    refused = {"/quit?": "That is a command, not a password.", "quit": "A password has 8 characters"}
     for _ in range(3):
         for line, why in refused.items():
             again.send(line)
@@ -117,7 +117,7 @@ def test_what_cannot_be_a_password_is_no_try(server, program):
     cy.send("/login")
     cy.expect("Type the name of your account")
     cy.send("/quit?")
-    cy.expect("! That is a command, and not a name.")
+    cy.expect("! That is a command, not a name.")
     cy.send("ann")
     cy.expect("* The name ann has a password.")
 
@@ -245,7 +245,7 @@ def test_a_person_who_takes_a_registered_name_later_is_asked_and_has_the_rooms_o
     for name, why in (
         ("nobody", "! There is no account nobody."),
         ("ANN", "! You are logged in as ann already."),
-        ("/who", "! That is a command, and not a name."),
+        ("/who", "! That is a command, not a name."),
     ):
         bob.send("/login", name, SECRET)  # whoever expects to be asked for the password
         bob.expect(why)

@@ -356,7 +356,7 @@ def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not(server, sc
     ann = screen(server, "ann")
     ann.type("before ")
     paste(ann, "x\n" * (MAX_PASTED + 1))
-    ann.expect(r"^\* What you pasted does not fit: at most 100 lines, or 8 KiB,", r"^> before$")
+    ann.expect(r"^\* What you pasted does not fit: at most 100 lines and 8 KiB ", r"^> before$")
 
 
 def test_what_comes_too_soon_of_a_long_paste_comes_back_into_the_line(server, screen, connect):

@@ -864,7 +864,7 @@ def test_search_finds_messages_that_have_all_the_words(server):
     ]
     hint = "* before: takes a room and a message's number, as in before:#lab2/17"
     assert asked(bob, "/search hello before:lab2/17") == ["* Nothing was found for: hello before:lab2/17", hint]
-    assert asked(bob, "/search from: bob")[1] == "* A name comes right after from: as in from:ann"
+    assert asked(bob, "/search from: bob")[1] == "* A name comes right after from: without a space, as in from:ann"
     assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
     for nothing in ("?!", "?! from:ann", "* in:#lab2"):
         assert asked(bob, f"/search {nothing}") == [error_line(NothingToFind())]

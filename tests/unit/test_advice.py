@@ -70,7 +70,7 @@ TYPED = [
     (
         errors.WriterLeft("bob"),
         "The bob who wrote to you has left.", "Whoever is called bob now may be somebody else.",
-        "For whoever is called bob now, type /msg bob and the text.",
+        "To write to the bob who is here now, type /msg bob and the text.",
     ),
     (
         refusals.NamesakesRules("#lab", "ann"),
@@ -223,7 +223,7 @@ PLAIN = [
     (refusals.NotServerOperator(), "Only the server's operators may do that."),
     (
         refusals.AddedTooMany("#lab", 59.5),
-        "#lab has many on that list already, and too many were added to such lists from your address."
+        "That list of #lab is long, and too many people were added to such lists from your address."
         " Try again in 60 seconds.",
     ),
     (

@@ -579,7 +579,7 @@ def test_a_text_of_several_messages_is_not_sent_by_halves_in_a_slow_room(seconds
     dialect.feed(PASTED_IN % (b"x\n" * 60) + b"\r")
     drawn, lines = drain(dialect)
     assert len(lines) == (0 if seconds else 2)
-    assert (b"Your text is 2 messages, and you may send one in 30s here" in drawn) == bool(seconds)
+    assert (b"Your text is 2 messages long, and here you may send one in 30s" in drawn) == bool(seconds)
     assert len(dialect._keys.text) == (120 if seconds else 0)
     for one in (b"x\n" * 30, b"/msg bob " + b"x\n" * 60):
         dialect.feed(b"\x15" + PASTED_IN % one + b"\r")

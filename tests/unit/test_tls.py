@@ -464,7 +464,7 @@ def test_a_bad_pair_does_not_replace_a_good_one(certificate: certificates.Files,
     [
         (-1, "clients refuse the certificate {}: it is valid from"),
         (1, None),
-        (1.9, "the certificate {} is valid until"),
+        (1.9, "the certificate {} is valid only until"),
         (3, "clients refuse the certificate {}: it was valid until"),
     ],
 )

@@ -11,7 +11,7 @@ import stepper
 
 task = stepper.load_task(__file__)
 
-MANY = 20_000  # lines; a bound that is larger is found by nobody
+MANY = 20_000  # lines; a larger bound is not found
 STUCK = 3.0  # seconds without a line, after which say() counts as waiting for the client
 
 

@@ -175,7 +175,7 @@ def _line(names):
 
 
 def read(schedule):
-    """Whether a schedule is without the interpreter lock, and what chooses by it. ValueError if it is none."""
+    """Whether a schedule is without the interpreter lock, and what chooses as it says. ValueError if it is none."""
     mode, _, line = schedule.strip().partition(" ")
     if mode not in MODES:
         raise ValueError(f"A schedule begins with {' or '.join(MODES)}, and not with {mode!r}.")
