@@ -171,13 +171,19 @@ def test_a_wrong_old_password_is_told_before_a_new_one_is_asked_for(server, prog
     assert telnet is False or kept[-6:] == wanted
 
 
-def test_a_token_that_is_asked_for_after_another_name_still_opens_the_account(server, program):
+def ann_with_a_password(server, program):
+    """A person who has typed her password."""
     registered(program, "ann", server).close()
     ann = server.client()
     ann.send("ann")
     ann.expect("The name ann has a password.")
     ann.send(SECRET)
     ann.expect("You are in #lobby")
+    return ann
+
+
+def test_a_token_that_is_asked_for_after_another_name_still_opens_the_account(server, program):
+    ann = ann_with_a_password(server, program)
     ann.send("/nick anna")
     ann.expect("* You are anna now. ann stays yours, and has the password; this name has none.")
     ann.send("/register")
@@ -367,12 +373,7 @@ def _may_have(program, name: str) -> bool:
 
 
 def test_a_token_that_is_asked_for_after_the_account_was_given_up_is_worth_something(server, program):
-    registered(program, "ann", server).close()
-    ann = server.client()
-    ann.send("ann")
-    ann.expect("The name ann has a password.")
-    ann.send(SECRET)
-    ann.expect("You are in #lobby")
+    ann = ann_with_a_password(server, program)
     ann.ask("/create #anns"), ann.ask("This is mine.")
     ann.send("/unregister")
     ann.expect("Type your password")
