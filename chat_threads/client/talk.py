@@ -147,7 +147,7 @@ class Talk:
                 return
             self._typed = without_secret(line)
             self._do(parse_line(line))
-            if (line in HINTS or line.startswith(UNSLASHED)) and (told := hint(line)):
+            if (line in HINTS or line[:4] in UNSLASHED) and (told := hint(line)):
                 self._print(events.Notice(told))
         except ChatError as error:
             self.failed = True

@@ -196,7 +196,7 @@ class TextDialect(Preferences):
             except UnicodeDecodeError:
                 text = self._mended(line)
             command = parse_line(text) if self._name else parse_name(text)
-            if (text in HINTS or text.startswith(UNSLASHED)) and self._name and (told := hint(text)):
+            if (text in HINTS or text[:4] in UNSLASHED) and self._name and (told := hint(text)):
                 self._tell(told)
         except ChatError as error:
             return Request(error.without_stack())
