@@ -133,8 +133,9 @@ def is_shown(text: str) -> bool:
     like are shown when they are said. A text that may have a secret is never shown."""
     words = text.split()
     kind = commands.BY_NAME.get(words[0].lower()) if words else None
-    secret = may_have_password(text) or any(map(_TOKEN.fullmatch, words))
-    return kind is not None and kind not in _SAID and not secret
+    if kind is None or kind in _SAID:
+        return False
+    return not (may_have_password(text) or any(map(_TOKEN.fullmatch, words)))
 
 
 def is_for_the_room(text: str) -> bool:
