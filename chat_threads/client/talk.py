@@ -242,6 +242,8 @@ class Talk:
                 self._begin_form(command)
             elif isinstance(command, commands.Login) and command.name:  # what is typed next may be a password
                 self._begin_form(commands.Login())
+        except Disconnected:
+            pass  # it is said already
         except TimeoutError:
             self.refuse("The server does not answer now. Try again later.")
 

@@ -16,7 +16,7 @@ from support.waiting import WAIT
 
 from chat_threads.client import Ack, Answer, Asked, PrivateLine, Redacted, lines
 from chat_threads.client.decoding import Other
-from chat_threads.client.errors import TimedOut
+from chat_threads.client.errors import Disconnected, TimedOut
 from chat_threads.client.lines import MAX_PASTED, Lines
 from chat_threads.client.talk import Talk, pasted
 from chat_threads.rules import LINES
@@ -213,6 +213,22 @@ def entered(before: str, *blocks: str) -> list[dict[str, Any]]:
     except EOFError:
         pass
     return chat.asked
+
+
+@pytest.mark.parametrize("line", ["/register", "/who", "/msg bob hi", "/join #a"])
+@pytest.mark.parametrize("sent", [True, False])
+def test_that_a_line_got_no_answer_is_said_once_with_the_line(line, sent):
+    class Lost(Chat):
+        def submit(self, **request: Any) -> Any:
+            asked = Asked("1")
+            asked.sent = sent
+            asked.set_exception(Disconnected("lost", "The connection was lost."))
+            return asked
+
+    shown: list[str] = []
+    Talk(Lost(), lambda lines, error: shown.append(lines) if error else None).obey(line)
+    what = "This may have arrived or not" if sent else "This was not sent"
+    assert shown == [f"! The connection was lost. {what}: {line}"]
 
 
 def test_help_that_could_not_be_asked_for_does_not_change_what_the_next_one_shows():
