@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import events
+from .changes import Asked, Change, Invite, Uninvite
 from .events import AuditRow
 from .refusals import span
 
@@ -28,8 +29,9 @@ _REPORTERS = "room, reporter, CASE WHEN reporter = 0 THEN by END"
 _KINDS = (("action != 'report'", "room"), ("action = 'report'", _REPORTERS))
 
 
-def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
-    """The row about a change of a room's rules, made from the event that its members see; None: there is none."""
+def row_of(at: int, asked: Asked, change: Change, shown: events.Event | None) -> AuditRow | None:
+    """The row about a change of a room's rules, made from the event that its members see, if they see one; None: there
+    is none."""
     if isinstance(shown, events.Moderated):
         seconds = "" if shown.seconds is None else span(shown.seconds)
         how = ", ".join(filter(None, ("address" if shown.address else "", seconds)))
@@ -37,6 +39,8 @@ def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
         return AuditRow(at, shown.room, shown.by, shown.action, shown.name, why)
     if isinstance(shown, events.RoomSet):
         return AuditRow(at, shown.room, shown.by, "room", shown.setting)
+    if isinstance(change, Invite | Uninvite):
+        return AuditRow(at, asked.room, asked.by.name, type(change).__name__.lower(), change.person.name)
     return None
 
 

@@ -218,7 +218,8 @@ class Numbering:
             self.batch.redacted.append((item.room_id, item.number))
             self._publish_with_ack(item)
             if said.who != item.who:  # what people do with their own words is nobody's business
-                self._note(item.room_id, AuditRow(self.at, item.room, item.by, "redact", str(item.number)))
+                whose = f"from {said.sender}"
+                self._note(item.room_id, AuditRow(self.at, item.room, item.by, "redact", str(item.number), whose))
 
     def _said(self, item: ordered.Redacted) -> Message | None:
         """The message that is to be removed, committed or in this batch; None: there is none. Raise RoomGone or
@@ -251,7 +252,7 @@ class Numbering:
             return
         self._govern(item.room_id, after)
         shown = item.change.shown(asked, after)
-        if row := audit.row_of(self.at, shown):
+        if row := audit.row_of(self.at, asked, item.change, shown):
             self._note(item.room_id, row)
         rules = self.governed.get(item.room_id)
         self.published.append(

@@ -72,8 +72,8 @@ class SanctionList(Event):
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """What somebody did to keep order: an Action, or "room", "redact", "report" or "announce". ``about`` is a
-    name, a setting, or the number of a message."""
+    """What somebody did to keep order: an Action, or "room", "invite", "uninvite", "redact", "report" or "announce".
+    ``about`` is a name, a setting, or the number of a message; then ``why`` begins with whose message it is."""
 
     at: int
     room: str  # "": the whole server

@@ -28,15 +28,16 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     number = NUMBER.fullmatch(command.about)
     if number and not 0 < int(command.about) <= context.publisher.last(room):
         raise UnknownMessage(room.name, int(command.about))
-    about = command.about
+    about, sender = command.about, ""
     if number:
-        accused = _author(context, room, int(about))
+        accused, sender = _author(context, room, int(about))
     else:
         person = person_in(context, room, about, True)
         refuse_itself(session, person)
         about, accused = person.name, person.identity
     why = check_words(command.why)
-    what = f"message {about}" if number else about
+    by_whom = f" from {sender}" if sender else ""
+    what = f"message {about}{by_whom}" if number else about
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
     event = events.Notice(said, name="" if number else about, room=room.name)
     operators = [*_who_see(context, session, room, "" if number else about, accused)]
@@ -45,9 +46,9 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     unknown = "" if number or accused else f" Nobody is called {about} now."
     done = events.Notice(f"Your report is kept, and {shown}.{unknown}", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
-    by = Somebody(session.identity, session.name)
+    by, noted = Somebody(session.identity, session.name), ": ".join(filter(None, (by_whom.strip(), why)))
     context.history.submit(
-        ordered.Noted(room.id, room.name, by, "report", about, why, session, session.ref, told, accused)
+        ordered.Noted(room.id, room.name, by, "report", about, noted, session, session.ref, told, accused)
     )
 
 
@@ -63,10 +64,11 @@ def _who_see(context: Context, session: Session, room: ChatRoom, about: str, acc
             yield other
 
 
-def _author(context: Context, room: ChatRoom, number: int) -> int:
-    """The number of the person who said a message; 0: nobody knows. Waits for an SQLite connection."""
+def _author(context: Context, room: ChatRoom, number: int) -> tuple[int, str]:
+    """The number of the person who said a message, 0 if nobody knows; and the name then, "" if there is no such message
+    any more. Waits for an SQLite connection."""
     page = context.history.storage.page(room.id, number + 1, None, 1)
-    return page[-1].who if page and page[-1].number == number else 0
+    return (page[-1].who, page[-1].sender) if page and page[-1].number == number else (0, "")
 
 
 def _is_about(session: Session, row: events.AuditRow) -> bool:

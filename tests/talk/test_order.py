@@ -38,9 +38,11 @@ def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(se
         assert each.expect("notice", name="bob")["text"] == "cy reports bob in #lab: rude words"
     assert "cy reports" not in str(bob.ask(type="stats"))
     assert done(cy, "/report 17")["code"] == "unknown_message"
-    cy.ask(type="say", text="hi")
+    bob.ask(type="say", text="hi")
     assert done(cy, "/report 1")["type"] == "notice"
-    assert boss.expect("notice", room="#lab")["text"] == "cy reports message 1 in #lab."
+    assert boss.expect("notice", room="#lab")["text"] == "cy reports message 1 from bob in #lab."
+    assert done(cy, "/report 1 so loud")["type"] == "notice"
+    assert boss.expect("notice", room="#lab")["text"] == "cy reports message 1 from bob in #lab: so loud"
     assert done(cy, "/report #lobby bob")["code"] == "not_in_room"
     assert (
         done(cy, "/report b/o/b")["code"]
@@ -48,7 +50,11 @@ def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(se
         == done(cy, "/report bobb")["code"]
         == "unknown_person"
     )
-    expected = [("cy", "report", "bob", "rude words"), ("cy", "report", "1", "")]
+    expected = [
+        ("cy", "report", "bob", "rude words"),
+        ("cy", "report", "1", "from bob"),
+        ("cy", "report", "1", "from bob: so loud"),
+    ]
     assert rows(ann, room="#lab") == rows(boss, room="#lab") == rows(boss) == expected
     assert done(cy, "/audit")["code"] == done(bob, "/audit #lab")["code"] == "not_allowed"
 
@@ -75,7 +81,7 @@ def test_what_an_operator_of_the_server_is_shown_at_once_is_what_the_audit_shows
         assert done(bob, line)["text"] == "Your report is kept, and shown to the operators who are here."
     assert [row[2] for row in rows(boss)] == ["boss", "1"]
     shown = [each["text"] for each in boss.seen if each["type"] == "notice"]
-    assert shown == ["bob reports boss in #lab: threatens me", "bob reports message 1 in #lab: so"]
+    assert shown == ["bob reports boss in #lab: threatens me", "bob reports message 1 from boss in #lab: so"]
 
 
 def test_a_report_about_somebody_who_is_not_known_says_so(server: Running, program: Start) -> None:
@@ -173,14 +179,20 @@ def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(
     bob.send({"type": "say", "text": "spam"}, {"type": "say", "text": "sorry"})
     ann.expect("message", text="sorry")
     assert "code" not in done(bob, "/redact 2")  # one's own is not
-    for line in ("/room slow 5", "/op bob", "/deop bob", "/redact 1", "/mute bob 1h rude", "/unmute bob"):
+    program("cy", server)
+    for line in (
+        *("/invite cy", "/uninvite cy"),
+        *("/room slow 5", "/op bob", "/deop bob", "/redact 1", "/mute bob 1h rude", "/unmute bob"),
+    ):
         assert "code" not in done(ann, line), line
     assert done(bob, "/kick ann")["code"] == "not_allowed"  # and what was refused is not
     expected = [
+        ("ann", "invite", "cy", ""),
+        ("ann", "uninvite", "cy", ""),
         ("ann", "room", "slow 5", ""),
         ("ann", "op", "bob", ""),
         ("ann", "deop", "bob", ""),
-        ("ann", "redact", "1", ""),
+        ("ann", "redact", "1", "from bob"),
         ("ann", "mute", "bob", "1 hour: rude"),
         ("ann", "unmute", "bob", ""),
     ]
@@ -188,7 +200,7 @@ def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(
     monkeypatch.setattr(audit, "KEPT", 4)
     assert done(bob, "/report zed x")["type"] == "notice"
     assert done(ann, "/room slow off")["type"] == "ack"
-    assert rows(ann) == [*expected[3:], ("bob", "report", "zed", "x"), ("ann", "room", "slow off", "")]
+    assert rows(ann) == [*expected[5:], ("bob", "report", "zed", "x"), ("ann", "room", "slow off", "")]
     assert "code" not in done(ann, "/delete #lab yes")
     done(bob, "/join #new")
     assert done(bob, "/report ann x")["type"] == "notice"

@@ -22,10 +22,10 @@ LAYERS = """
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     tls             refusals
     metrics         reach       qr              limits      starting    passwords
-    audit           server_order
+    server_order
     implied         meant           room_commands   room_roles      governance      sign_in
     changes
-    commands        ordered         parcel
+    commands        ordered         parcel          audit
     paging          redaction
     mailbox         chatroom
     schema          folding         readers     batch       kept    storage_errors
