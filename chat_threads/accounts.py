@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -18,9 +19,12 @@ from typing import Literal
 from .account_errors import AccountBusy, TooManyAccounts, TooManyPasswords
 from .addresses import site
 from .ordered import AccountChange, AccountEnded
+from .pace import Seldom
 from .passwords import Account, Gate
 from .rules import fold
 from .tokens import Handout
+
+log = logging.getLogger(__name__)
 
 Plain = Literal["warn", "refuse"]
 
@@ -33,6 +37,8 @@ MADE_AT_ONCE = 300  # accounts that one address may make at once: a lecture hall
 MADE_A_SECOND = 1 / 60  # in the long run
 TRIED_AT_ONCE = 600  # passwords that are checked for one address at once: two for each account that it may make
 TRIED_A_SECOND = 0.5
+LOGGED = 20  # wrong passwords that are logged in each LOG_PAUSE; the others are counted
+LOG_PAUSE = 10.0  # seconds
 
 
 class Accounts:
@@ -51,14 +57,16 @@ class Accounts:
         self.gate = Gate()
         self._operators = frozenset(map(fold, operators))
         self._clock = clock
-        self._lock = threading.Lock()  # guards the seven below
+        self._lock = threading.Lock()  # guards the eight below
         self._by_key: dict[str, Account] = {}
         self._by_id: dict[int, Account] = {}
         self._token = ""  # for the first operator; "": there is none
         self._changing: set[int] = set()  # the ids of accounts that somebody is about to change
         self._failed: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when, by folded name and site
+        self.wrong = 0  # passwords so far
         self._made = Handout(clock, MADE_AT_ONCE, MADE_A_SECOND)
         self._tried = Handout(clock, TRIED_AT_ONCE, TRIED_A_SECOND)
+        self._wrong = Seldom(LOG_PAUSE, clock, LOGGED)
 
     def named(self, name: str) -> Account | None:
         """The account with this name, in upper or lower case; None: there is none."""
@@ -166,3 +174,8 @@ class Accounts:
                 self._failed.pop(key, None)
             elif right is None and self._failed.get(key):
                 self._failed[key].pop()
+            elif right is False:
+                self.wrong += 1
+        if right is False and (count := self._wrong.happens()):
+            more = f" (wrong ones since the last line: {count})" if count > 1 else ""
+            log.warning("a wrong password for the account %s from %s%s", name, address, more)

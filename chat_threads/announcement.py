@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -9,10 +10,12 @@ from importlib.util import find_spec
 
 import click
 
-from . import qr, reach
+from . import __version__, qr, reach
 from .addresses import is_local
 from .chat import Chat, Options
 from .schema import MEMORY
+
+log = logging.getLogger(__name__)
 
 WIDTH = 80  # columns of a terminal
 HAS_WEB = find_spec("websockets") is not None  # whether a browser can chat
@@ -41,6 +44,10 @@ def announce(chat: Chat, options: Options) -> None:
     lines += [
         f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}."
     ]
+    log.info(
+        "chat_threads %s has started: process %d, %s port %d, history %s with %d messages",
+        *(__version__, os.getpid(), host, port, kept, stored),
+    )
     if chat.operator_token:
         lines.append(f"The first operator: enter, type /register, and then /operator {chat.operator_token}")
     click.echo("\n".join(lines))

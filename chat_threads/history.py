@@ -23,6 +23,7 @@ from .latch import Latch
 from .metrics import Commits, LogNumbers
 from .numbering import Numbering, Rooms
 from .once import REFS_BYTES, Once, Refused
+from .pace import Seldom
 from .queues import BatchQueue
 from .retention import DAY_MS
 from .storage import Storage
@@ -36,6 +37,7 @@ BATCH = 512  # values in one transaction, at most; with what goes AHEAD of it, i
 QUEUE = 2048  # values in the queue; if it is full, senders wait
 PATIENCE = 30.0  # seconds that a sender waits for a place in the queue
 IDLE = "waits for messages"  # what /threads shows of the thread between two batches
+LOG_PAUSE = 10.0  # seconds between two log lines about commits that fail
 LOOK = 0.25  # seconds after which a thread that waits for the queue checks whether it still has to
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
@@ -109,6 +111,7 @@ class History:
         # Owned by the history thread:
         self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
         self._ahead = 0  # lines published since the writers had sent everything; beyond AHEAD, the next batch waits
+        self._failures = Seldom(LOG_PAUSE)  # log lines about commits that failed
         self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
         rooms = storage.rooms()
         last: dict[int, int | None] = {room.id: room.last for room in rooms}
@@ -244,8 +247,8 @@ class History:
             except StorageError as failed:
                 now = time.monotonic()
                 self.commits.took(began, now, 0, str(failed))
-                level = logging.DEBUG if self._give_up_on(failed) else logging.ERROR
-                log.log(level, "not stored: %s (%d messages)", failed, len(batch.messages))
+                if not self._give_up_on(failed) and (count := self._failures.happens()):
+                    log.error("%s: not stored: %s (commits that failed: %d)", self.storage.path, failed, count)
                 answered = numbered.answered
                 refused = _not_stored((item for item in items if id(item) not in answered), failed)
                 if isinstance(failed, StorageUnsure):
@@ -255,6 +258,8 @@ class History:
                 published = [item for item in published if id(item) in shown and type(item) not in _NOT_STORED]
             else:
                 now, committed = time.monotonic(), batch
+                if self.commits.failure:
+                    log.info("%s: stored again", self.storage.path)
                 self._committed(numbered, began, now)
         elif numbered.spoke:
             self._rooms.spoken.note(numbered.spoke, numbered.at)

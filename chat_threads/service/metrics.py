@@ -72,6 +72,7 @@ def _metrics(context: Context) -> str:
         Metric("threads", "gauge", "Threads by role.", Counter(slot.role for slot in inside.slots()), "role"),
         Metric("history_queue_items", "gauge", f"Values that wait to be stored, at most {QUEUE}.", history.waiting()),
         Metric("commit_failures_total", "counter", "Commits that failed.", history.commits.failed),
+        Metric("wrong_passwords_total", "counter", "Wrong passwords that were tried.", context.accounts.wrong),
         *(_of_the_log(history.log_numbers) if history.log_numbers else ()),
     ]
     times = histogram(f"{OURS}commit_seconds", "How long commits took; each stores a batch.", history.commits)

@@ -602,6 +602,8 @@ def test_however_often_a_terminal_sends_sighup_the_server_stops_in_order(start_p
 def test_sighup_opens_the_log_file_again_as_logrotate_wants_it(start_process, tmp_path):
     log, moved = tmp_path / "chat.log", tmp_path / "chat.log.1"
     process = start_process("--log-file", str(log))
+    began = rf"chat_threads {re.escape(__version__)} has started: process {process.popen.pid}, .* port {process.port}, "
+    wait_for(lambda: re.search(f"{began}history {re.escape(str(process.db))} with 0 messages", log.read_text()))
     with process.client("ann"):
         wait_for(lambda: re.search(r"\(ann\).* is admitted", log.read_text()), "the log is written")
         for _ in range(3):

@@ -422,6 +422,26 @@ def test_names_that_look_like_a_registered_one_are_refused(program):
 # --- what one client can do ---------------------------------------------------------------------------
 
 
+def test_wrong_passwords_are_counted_and_logged_without_their_text_and_only_so_often(caplog):
+    caplog.set_level("INFO", "chat_threads.accounts")
+    now = [100.0]
+    every = accounts.Accounts(clock=lambda: now[0])
+    for number in range(accounts.LOGGED + 5):
+        every.may_try("ann", f"192.0.2.{number}")
+        every.tried("ann", f"192.0.2.{number}", False)
+    every.may_try("ann", "192.0.2.99")
+    every.tried("ann", "192.0.2.99", True)
+    assert len(caplog.records) == accounts.LOGGED
+    now[0] += accounts.LOG_PAUSE
+    every.may_try("bob", "192.0.2.7")
+    every.tried("bob", "192.0.2.7", False)
+    assert caplog.records[0].getMessage() == "a wrong password for the account ann from 192.0.2.0"
+    assert caplog.records[-1].getMessage() == (
+        "a wrong password for the account bob from 192.0.2.7 (wrong ones since the last line: 6)"
+    )
+    assert every.wrong == accounts.LOGGED + 6
+
+
 def test_wrong_passwords_delay_further_tries_from_there_and_nobody_elses(program, server, monkeypatch):
     registered(program, server=server)
     eve = program("eve", server)
@@ -430,6 +450,7 @@ def test_wrong_passwords_delay_further_tries_from_there_and_nobody_elses(program
         eve.send(type="login", name="ann", password="wrong password")
         codes.append(eve.expect("error")["code"])
     assert codes == ["wrong_password"] * 5 + ["try_later"]
+    assert server.chat.accounts.wrong == 5
     with Client(server.port, source="127.0.0.2") as ann:
         ann.send("ann", SECRET)
         ann.expect("You are in #")

@@ -375,6 +375,21 @@ def test_a_failed_commit_leaves_no_gap_in_the_numbers(house: House) -> None:
     assert house.history.stored == 3
 
 
+def test_a_disk_that_stays_full_is_logged_seldom_and_once_more_when_it_has_room(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "chat_threads.history")
+    house.store.failing = "disk full"
+    for _ in range(5):
+        house.say("lost")
+    house.store.failing = ""
+    house.say("one", "two")
+    assert [record.getMessage() for record in caplog.records] == [
+        ":memory:: not stored: disk full (commits that failed: 1)",
+        ":memory:: stored again",
+    ]
+
+
 def test_a_failed_commit_keeps_nobody_from_coming_and_going(house: House) -> None:
     house.hold()
     presence = [

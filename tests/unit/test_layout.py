@@ -22,7 +22,7 @@ LAYERS = """
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     tls             refusals
     metrics         reach       qr              limits      starting    passwords
-    server_order
+    server_order    pace
     implied         meant           room_commands   room_roles      governance      sign_in
     changes
     commands        ordered         parcel          audit
@@ -32,7 +32,7 @@ LAYERS = """
     once        accounts    accounting
     search          names           identity    numbering   quota       handshakes
     retention       files           reading
-    wire            pace            storage         trace           dialects.__init__
+    wire            storage         trace           dialects.__init__
     upkeep      securewire
     dialects.base   dialects.clock  days     history         outbox      dialects.options
     register        presence        dialects.governed
