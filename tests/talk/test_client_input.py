@@ -333,7 +333,7 @@ def test_whoever_is_sent_out_of_a_room_while_typing_does_not_say_the_line_elsewh
     bob.expect(r"bob: half a line$", r"^>$")
 
 
-def test_a_line_that_is_begun_just_after_one_had_to_leave_a_room_is_held_once(server, screen, connect):
+def test_a_line_that_is_begun_just_after_somebody_was_sent_out_of_a_room_is_held_once(server, screen, connect):
     ann = connect(server, "ann", room="#lab")
     bob = screen(server, "bob")
     bob.enter("/join #lab")
@@ -375,7 +375,7 @@ def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not(server, sc
     ann.expect(r"^\* What you pasted does not fit: at most 100 lines and 8 KiB ", r"^> before$")
 
 
-def test_what_comes_too_soon_of_a_long_paste_comes_back_into_the_line(server, screen, connect):
+def test_the_part_of_a_long_paste_that_comes_too_soon_comes_back_into_the_line(server, screen, connect):
     owner, ann = connect(server, "cy"), screen(server, "ann")
     owner.request("create", room="#slow")
     owner.request("room", room="#slow", setting="slow 30")

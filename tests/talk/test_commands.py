@@ -396,7 +396,7 @@ def test_creating_a_room_that_exists_is_an_error(server):
     assert asked(bob, "/create #lobby") == [error_line(RoomExists("#lobby"))]
 
 
-def test_whom_the_rules_of_a_room_know_only_by_their_connection_is_told_how_to_keep_that(server):
+def test_a_person_whom_a_room_knows_only_by_the_connection_is_told_how_to_keep_the_right(server):
     ann, bob, cy, dan = server.clients_named("ann", "bob", "cy", "dan")
     keep = "* {} while you are connected. To keep it for later, type /register or /token."
     cy.ask("/token")

@@ -117,7 +117,7 @@ def edits_again(server, token: str, speaks: bytes, line: str) -> bool:
 
 
 @pytest.mark.parametrize("line", ["/resume {}", "eve\r\n/resume {}"])
-def test_whoever_has_edited_lines_does_so_again_over_a_client_that_speaks_telnet(server, line):
+def test_a_person_who_edited_lines_does_so_again_with_a_client_that_speaks_telnet(server, line):
     ann = Editor(server.port, "ann")
     server.clients.append(ann)
     token = ann.ask("/token")[-1].split()[-1]

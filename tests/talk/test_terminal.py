@@ -533,7 +533,7 @@ def test_up_and_down_bring_back_what_was_typed(server, screen):
         ("한क्\u200dष", "한क्\u200dष", None),
     ],
 )
-def test_letters_of_which_terminals_disagree_how_wide_they_are_are_typed_as_simpler_ones(typed, shown, columns):
+def test_letters_whose_width_differs_between_terminals_are_drawn_simpler_while_typed(typed, shown, columns):
     drawn = pytest.importorskip("chat_threads.client.screen", reason="the extra [client] is not installed").drawn
     assert unicodedata.normalize("NFC", "".join(map(drawn, clusters(typed)))) == shown
     assert columns is None or sum(columns_of(drawn(letter)) for letter in clusters(typed)) == columns

@@ -570,7 +570,7 @@ def test_of_a_text_with_a_line_that_is_too_long_nothing_is_sent_and_it_stays(tex
 
 
 @for_each("seconds", [0, 30])
-def test_a_text_of_several_messages_is_not_sent_by_halves_in_a_slow_room(seconds):
+def test_a_text_of_several_messages_is_not_sent_at_all_in_a_slow_room(seconds):
     dialect = TextDialect()
     dialect.admitted("ann")
     dialect.edit(True, slow=lambda: seconds)
