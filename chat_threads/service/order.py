@@ -65,8 +65,8 @@ def _who_see(context: Context, session: Session, room: ChatRoom, about: str, acc
 
 
 def _author(context: Context, room: ChatRoom, number: int) -> tuple[int, str]:
-    """The number of the person who said a message, 0 if nobody knows; and the name then, "" if there is no such message
-    any more. Waits for an SQLite connection."""
+    """The number of the person who said a message, 0 if nobody knows; and the name that the person had then, "" if the
+    message is gone. Waits for an SQLite connection."""
     page = context.history.storage.page(room.id, number + 1, None, 1)
     return (page[-1].who, page[-1].sender) if page and page[-1].number == number else (0, "")
 
