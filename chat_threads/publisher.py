@@ -180,9 +180,8 @@ class Publisher(Directory):
                 else:
                     ready = loaded and shown == missed
                 if ready:
-                    joined = self._enter(
-                        session, place, room, shown, list(events.answers(ref, room.entered(first_time))), outbox
-                    )
+                    entered = list(events.answers(ref, room.entered(first_time)))
+                    joined = self._enter(session, place, room, shown, entered, outbox)
                     self._recent.trim()
                     break
                 as_of, removals = room.last, self.removals.count
@@ -302,9 +301,8 @@ class Publisher(Directory):
                             self._recent.add(room, item)
                             outbox.waiting[room.id].append(item)
                     elif isinstance(item, ordered.Acked):
-                        acks.setdefault(item.origin, []).append(
-                            events.Answer(events.Ack(item.room, item.number), item.ref)
-                        )
+                        answer = events.Answer(events.Ack(item.room, item.number), item.ref)
+                        acks.setdefault(item.origin, []).append(answer)
                     elif isinstance(item, ordered.Joined):
                         self._joined(item, outbox)
                     else:

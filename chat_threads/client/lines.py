@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+from ..rules import TAB
 
 try:
     import termios
@@ -135,3 +138,10 @@ def never_stopped() -> None:
     For the main thread."""
     if hasattr(signal, "SIGTTIN"):
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+
+
+def pasted(before: str, block: str) -> str:
+    """What a pasted block becomes in the line being typed, with ``before`` in front of it. Tabs become blanks."""
+    before = before.rpartition("\n")[2]
+    block = re.sub("\r\n?", "\n", block).strip("\n")
+    return (before + block).expandtabs(TAB)[len(before.expandtabs(TAB)) :]

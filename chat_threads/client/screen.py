@@ -33,12 +33,13 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from ..dialects.asking import HIDDEN, may_have_password
 from ..dialects.columns import columns, shortened
-from ..dialects.text import LEAVES, TOO_MUCH
+from ..dialects.notices import LEAVES, TOO_MUCH
 from ..letters import clusters, first_letter, last_letter
 from ..rules import fold
 from .chat import Client
-from .lines import fits
-from .talk import Talk, completions, pasted
+from .completions import completions, in_words
+from .lines import fits, pasted
+from .talk import Talk
 
 LOOK = 0.5  # seconds between two redraws of the bottom line
 LATE = 1.0  # seconds without an answer after which a line is shown as one that waits
@@ -182,7 +183,7 @@ def _keys(talk: Talk) -> KeyBindings:
             line.insert_text(_with_space(found[0]))
         elif line.complete_state is None:
             if found:
-                talk.say_what_fits(found)
+                talk.tell(in_words(found))
             line.start_completion(insert_common_part=True)
         else:
             line.complete_next()

@@ -6,11 +6,10 @@ Commands and output look as they do over telnet: both come from the text dialect
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,9 +18,9 @@ from .. import commands, events
 from ..dialects import advice
 from ..dialects.asking import Form, asked_for, without_password, without_secret
 from ..dialects.columns import shortened
-from ..dialects.completing import Known, goal
 from ..dialects.jsonlines import REQUESTS
-from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
+from ..dialects.notices import MOVED, SCROLL_BACK, TOO_MUCH
+from ..dialects.text import TextDialect
 from ..dialects.typed import (
     HINTS,
     UNSLASHED,
@@ -33,7 +32,7 @@ from ..dialects.typed import (
     parse_line,
 )
 from ..errors import ChatError, TextTooLong
-from ..rules import TAB, TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
+from ..rules import TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected, Refused
@@ -48,7 +47,6 @@ ANSWER = 10.0  # seconds in which the server says whether it makes sense to type
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
 SEEN = 5.0  # seconds in which somebody who looks at the keyboard may miss that they had to leave their room
 LONGEST = 60  # columns of a line in an error about it
-OFFERED = 20  # completions that are shown at once
 NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"
@@ -65,13 +63,6 @@ def request_of(command: commands.Command) -> dict[str, Any]:
 
 def _is_command(line: str) -> bool:
     return begins_command(clean(line)) or indented_command(line) != ""
-
-
-def pasted(before: str, block: str) -> str:
-    """What a pasted block becomes in the line being typed, with ``before`` in front of it. Tabs become blanks."""
-    before = before.rpartition("\n")[2]
-    block = re.sub("\r\n?", "\n", block).strip("\n")
-    return (before + block).expandtabs(TAB)[len(before.expandtabs(TAB)) :]
 
 
 class Talk:
@@ -276,11 +267,6 @@ class Talk:
         if not self._told_to_scroll:
             self._told_to_scroll = True
             self.tell(SCROLL_BACK)
-
-    def say_what_fits(self, words: Sequence[str]) -> None:
-        """Say which words the last one in the line may become."""
-        more = f" and {len(words) - OFFERED} more" if len(words) > OFFERED else ""
-        self._print(events.Notice(" ".join(each.strip() for each in words[:OFFERED]) + more))
 
     def _do(self, command: commands.Command | None) -> None:
         if isinstance(command, commands.Edit):
@@ -509,17 +495,3 @@ def _see(known: dict[str, None], *words: str) -> None:
         known[word] = None
     while len(known) > MAX_KNOWN:
         del known[next(iter(known))]
-
-
-def completions(talk: Talk, before: str) -> list[str]:
-    """What the last word of the line may become; names have a colon at the beginning of the line."""
-    wanted = goal(before)
-    if not wanted.start and not (wanted.lead or wanted.words or wanted.known in (Known.ROOMS, Known.OWN_ROOMS)):
-        return []  # most of the people who are known are somewhere else
-    found: Iterable[str] = [each for each in wanted.words if each not in NOT_HERE]
-    if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
-        found = sorted(each for each in talk.rooms if wanted.known is Known.ROOMS or fold(each) in talk.people)
-    elif wanted.known is not Known.NOTHING:
-        found = reversed(talk.names)
-    colon = ": " if not wanted.words and " " not in before and not before.startswith("#") else ""
-    return [each + colon for each in wanted.fitting(found)]

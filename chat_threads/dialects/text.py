@@ -17,6 +17,7 @@ from .amounts import time_span
 from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
+from .notices import LOST, LOST_AGAIN, MOVED, OF_KEYS, OFFER, OTHER_NAME, OWN_LINE, REFUSED, SHOWN, TOO_MANY, UNANSWERED
 from .preferences import Preferences
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import typed
@@ -34,36 +35,8 @@ from .typed import (
 )
 
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
-
-REFUSED = "Your program sends whole lines only. Everything stays as it was."
-OWN_LINE = "Your program has a line of its own. Everything stays as it was."
-UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
-MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
-TOO_MANY = "Your text is {} messages long, and here you may send one in {}. Nothing was sent. Make it shorter."
 EDIT = "/edit"  # among the settings that are kept
-SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
-TOO_MUCH = "What you pasted does not fit: at most 100 lines and 8 KiB are allowed at once. Nothing was taken."
-OTHER_NAME = "Nothing was typed. Type another name, or the same one again; /quit leaves."
-OFFER = "Over telnet, /edit on keeps your line whole while others talk; see /help edit."
-
-LOST = (
-    "A letter has opened your telnet's own prompt, and the rest of the line is lost. It has now been asked to send all"
-    " letters: type the line again."
-)
-LOST_AGAIN = (
-    "A letter has opened your telnet's own prompt, though it was asked to send all letters. Connect with: telnet -E --"
-    " HOST -PORT"
-)
 LETTER = 1.0  # seconds in which all bytes of a character come
-
-SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
-LEAVES = "Your line is empty. Another Ctrl-C leaves."
-_HINTS: dict[object, str] = {
-    Wish.STAY: LEAVES,
-    Wish.FULL: "Your line is full, with 8 KiB; the rest was dropped.",
-    Wish.REFUSED: TOO_MUCH,
-    Wish.SCROLL_BACK: SCROLL_BACK,
-}
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
@@ -481,8 +454,8 @@ class TextDialect(Preferences):
                     return events.WireBytes(self._said(TOO_MANY.format(count, time_span(seconds))))
                 if "/" in text and self._form is None and is_shown(text):
                     return events.WireBytes(above(self.typed(text).encode("utf-8", "replace")))
-            elif item in _HINTS:
-                return events.WireBytes(self._said(_HINTS[item]))
+            elif item in OF_KEYS:
+                return events.WireBytes(self._said(OF_KEYS[item]))
             else:
                 if item is Wish.REDRAW:
                     self._screen.redraw()

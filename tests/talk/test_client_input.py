@@ -17,8 +17,8 @@ from support.waiting import WAIT
 from chat_threads.client import Ack, Answer, Asked, PrivateLine, Redacted, lines
 from chat_threads.client.decoding import Other
 from chat_threads.client.errors import Disconnected, TimedOut
-from chat_threads.client.lines import MAX_PASTED, Lines
-from chat_threads.client.talk import Talk, pasted
+from chat_threads.client.lines import MAX_PASTED, Lines, pasted
+from chat_threads.client.talk import Talk
 from chat_threads.rules import LINES
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from support.words import error_line
 
 from chat_threads import __version__, qr, quota, register
 from chat_threads.dialects import clock
-from chat_threads.dialects.text import OFFER
+from chat_threads.dialects.notices import OFFER
 from chat_threads.errors import (
     BadName,
     BadRoom,

@@ -23,7 +23,8 @@ from chat_threads import __version__, commands, days, register, wire
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import clock, render
-from chat_threads.dialects.text import OFFER, TextDialect
+from chat_threads.dialects.notices import OFFER
+from chat_threads.dialects.text import TextDialect
 from chat_threads.disconnects import NoNameInTime, ServerFull, ShuttingDown, TooManyTries, UnfinishedLine
 from chat_threads.errors import (
     BadName,

@@ -18,7 +18,7 @@ from chat_threads.client import Online
 from chat_threads.client.requests import Request
 from chat_threads.client.state import State
 from chat_threads.client.talk import Talk
-from chat_threads.dialects.text import OFFER
+from chat_threads.dialects.notices import OFFER
 from chat_threads.errors import Unreadable
 from chat_threads.mailbox import Mailbox
 from chat_threads.rules import fold

@@ -24,7 +24,8 @@ from support.words import error_line
 
 from chat_threads import commands, qr
 from chat_threads.client import terminal
-from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
+from chat_threads.client.completions import completions
+from chat_threads.client.talk import MAX_KNOWN, _see, request_of
 from chat_threads.client.terminal import Address
 from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.base import Request

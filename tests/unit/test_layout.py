@@ -46,7 +46,7 @@ LAYERS = """
     dialects.render dialects.editing
     dialects.screen
     dialects.views
-    dialects.preferences
+    dialects.preferences    dialects.notices
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__
     page.lab
     dialects.web
@@ -83,6 +83,7 @@ LAYERS = """
     client.link
     client.chat
     client.__init__     client.talk
+    client.completions
     client.screen
     client.terminal
     client.__main__
@@ -125,7 +126,7 @@ RESERVED = {
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
     *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines", "dialects.advice", "dialects.columns"),
-    *("dialects.asking", "dialects.completing"),
+    *("dialects.asking", "dialects.completing", "dialects.notices"),
     *("letters", "option_types", "qr", "streams"),
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
@@ -171,7 +172,8 @@ def imports(module: str, source: str) -> Iterator[str]:
 def wrong_imports(module: str, source: str) -> list[str]:
     """The forbidden imports of a module, in words."""
     dialect = module.startswith("dialects.")
-    clients_may = PEOPLES_MAY if module in ("client.talk", "client.terminal", "client.screen") else CLIENTS_MAY
+    peoples = ("client.talk", "client.completions", "client.terminal", "client.screen")
+    clients_may = PEOPLES_MAY if module in peoples else CLIENTS_MAY
     wrong = []
     for imported in imports(module, source):
         ours = imported.removeprefix(".") if imported.startswith(".") else None

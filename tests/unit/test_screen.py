@@ -12,8 +12,9 @@ from support.words import error_line
 from chat_threads import commands, events
 from chat_threads.dialects import screen
 from chat_threads.dialects.base import Request
+from chat_threads.dialects.notices import OFFER, UNANSWERED
 from chat_threads.dialects.screen import Situation
-from chat_threads.dialects.text import OFFER, UNANSWERED, Mode, TextDialect
+from chat_threads.dialects.text import Mode, TextDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.disconnects import TooSlow
 from chat_threads.errors import TextTooLong

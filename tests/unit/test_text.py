@@ -17,9 +17,10 @@ from chat_threads.dialects import clock
 from chat_threads.dialects.asking import may_have_password
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.columns import columns as measured
+from chat_threads.dialects.notices import OFFER
 from chat_threads.dialects.render import SHOW
 from chat_threads.dialects.speech import COLOURS
-from chat_threads.dialects.text import LINE, OFFER, SpoiltLine, TextDialect
+from chat_threads.dialects.text import LINE, SpoiltLine, TextDialect
 from chat_threads.dialects.typed import Mistyped, parse_line, parse_name
 from chat_threads.dialects.views import WIDTHS
 from chat_threads.errors import (

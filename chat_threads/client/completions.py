@@ -1,0 +1,31 @@
+"""What the word that a person types may become, from what their client knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..dialects.completing import Known, goal
+from ..rules import fold
+from .talk import NOT_HERE, Talk
+
+OFFERED = 20  # completions that are shown at once
+
+
+def completions(talk: Talk, before: str) -> list[str]:
+    """What the last word of the line may become; names have a colon at the beginning of the line."""
+    wanted = goal(before)
+    if not wanted.start and not (wanted.lead or wanted.words or wanted.known in (Known.ROOMS, Known.OWN_ROOMS)):
+        return []  # most of the people who are known are somewhere else
+    found: Iterable[str] = [each for each in wanted.words if each not in NOT_HERE]
+    if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
+        found = sorted(each for each in talk.rooms if wanted.known is Known.ROOMS or fold(each) in talk.people)
+    elif wanted.known is not Known.NOTHING:
+        found = reversed(talk.names)
+    colon = ": " if not wanted.words and " " not in before and not before.startswith("#") else ""
+    return [each + colon for each in wanted.fitting(found)]
+
+
+def in_words(found: Sequence[str]) -> str:
+    """What is shown if there are several."""
+    more = f" and {len(found) - OFFERED} more" if len(found) > OFFERED else ""
+    return " ".join(each.strip() for each in found[:OFFERED]) + more
