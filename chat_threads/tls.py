@@ -27,6 +27,7 @@ HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
 MOST_SILENT = 2 * RECORD  # encrypted bytes that may come without a byte of plain text
 LEAST_COUNTED = 64  # bytes that each piece counts as, at least, because taking a small one costs as much
 SHARERS = 8  # connections that share an Outgoing: as many as a writer serves at a time
+LONGEST = 1 << 20  # bytes of a file with a certificate or a key that are looked at, to say what is wrong with it
 LAST_PART = 0.1  # of a certificate's time, in which loading it logs a warning; certbot renews it earlier
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
@@ -187,7 +188,8 @@ class Certificate:
         try:
             context.load_cert_chain(self._cert, self._key, password=_no_password)
         except (OSError, ValueError) as error:
-            raise StartError(f"TLS cannot begin with {self._files()}: {_why(error)}.") from error
+            why = self._fault() or f"{self._cert} and {self._key or 'the key in it'}: {_why(error)}"
+            raise StartError(f"TLS cannot begin with {why}.") from error
         self._warn(context)
         return context
 
@@ -207,8 +209,21 @@ class Certificate:
         """Use what is in the files now. Raises StartError; then the old certificate stays."""
         self.context = self.load()
 
-    def _files(self) -> str:
-        return self._cert if self._key is None else f"{self._cert} and {self._key}"
+    def _fault(self) -> str:
+        """The file that cannot be read, or does not hold what it should, and why; "" if it is not that."""
+        key = "no key in the PEM format" + ("; name the file that has it with --tls-key" if self._key is None else "")
+        for path, mark, lacks in (
+            (self._cert, b"CERTIFICATE-----", "no certificate in the PEM format"),
+            (self._key or self._cert, b"PRIVATE KEY-----", key),
+        ):
+            try:
+                with open(path, "rb") as file:
+                    found = file.read(LONGEST)
+            except OSError as error:
+                return f"{path}: {error.strerror}"
+            if mark not in found:
+                return f"{path}: it has {lacks}"
+        return ""
 
 
 def _validity(context: ssl.SSLContext, cert: str) -> tuple[float, float] | None:
@@ -244,10 +259,7 @@ def _why(error: OSError | ValueError) -> str:
         return (error.strerror if isinstance(error, OSError) else None) or str(error)
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the key does not belong to the certificate"
-    return "they have no certificate and key in the PEM format" if error.reason in _NO_PEM else reason(error)
-
-
-_NO_PEM = (None, "NO_START_LINE", "PEM_LIB")
+    return "they are damaged" if error.reason in (None, "NO_START_LINE", "PEM_LIB") else reason(error)
 
 
 def reason(error: ssl.SSLError) -> str:

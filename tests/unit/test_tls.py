@@ -425,18 +425,27 @@ def test_each_fault_in_the_files_is_named(certificate: certificates.Files, tmp_p
     locked = certificates.make(tmp_path, "locked", "-passout", "pass:secret")
     text = tmp_path / "text.pem"
     text.write_text("hello\n")
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_text(certificate.cert.read_text().replace("M", "", 3))
+    none, cert, key = tmp_path / "none.pem", certificate.cert, certificate.key
+    no_certificate, no_key = "it has no certificate in the PEM format", "it has no key in the PEM format"
     faults = {
-        (certificate.cert, other.key): "the key does not belong to the certificate",
-        (certificate.cert, None): "no certificate and key in the PEM format",
-        (text, certificate.key): "no certificate and key in the PEM format",
-        (tmp_path / "none.pem", certificate.key): "No such file or directory",
-        (certificate.cert, tmp_path): "Is a directory",
-        (locked.cert, locked.key): "the key has a password",
+        (cert, other.key): f"{cert} and {other.key}: the key does not belong to the certificate",
+        (cert, None): f"{cert}: {no_key}; name the file that has it with --tls-key",
+        (key, None): f"{key}: {no_certificate}",
+        (key, cert): f"{key}: {no_certificate}",
+        (text, key): f"{text}: {no_certificate}",
+        (cert, text): f"{text}: {no_key}",
+        (damaged, key): f"{damaged} and {key}: they are damaged",
+        (none, key): f"{none}: No such file or directory",
+        (cert, none): f"{none}: No such file or directory",
+        (cert, tmp_path): f"{tmp_path}: Is a directory",
+        (locked.cert, locked.key): f"{locked.cert} and {locked.key}: the key has a password",
     }
-    for (cert, key), why in faults.items():
-        with pytest.raises(StartError, match=why) as caught:
-            Certificate(str(cert), key and str(key))
-        assert str(cert) in caught.value.text
+    for (cert, given), why in faults.items():
+        with pytest.raises(StartError) as caught:
+            Certificate(str(cert), given and str(given))
+        assert caught.value.text.startswith(f"TLS cannot begin with {why}")
 
 
 def test_a_certificate_and_its_key_may_be_in_one_file(certificate: certificates.Files, tmp_path: pathlib.Path) -> None:
