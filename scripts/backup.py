@@ -13,7 +13,9 @@ says why there is no copy, or why nothing was put back.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -41,7 +43,8 @@ def copied(source: str, unfinished: str) -> int:
         target = stack.enter_context(contextlib.closing(sqlite3.connect(unfinished)))
         history.execute("BEGIN")  # otherwise SQLite would start the copy again after each new message
         history.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
+        seen = sys.stderr if sys.stderr.isatty() else io.StringIO()  # cron would send a mail
+        with click.progressbar(length=1, label="Copying", file=seen) as bar:
 
             def progress(status: int, remaining: int, total: int) -> None:
                 bar.length = max(total, 1)
@@ -62,7 +65,7 @@ class Damaged(Exception):
 def make(history: str, copy: str, alone: bool = False) -> None:
     """Copy a history; exit with 1 if this fails. ``alone``: for a server without --cluster."""
     if os.path.exists(copy):
-        sys.exit(f"backup: {copy} exists; it was left as it is.")
+        sys.exit(f"backup: {copy} exists; it was left as it is. Give the copy another name.")
     unfinished = copy + ".part"
     try:
         messages = copied(history, unfinished)
@@ -74,7 +77,7 @@ def make(history: str, copy: str, alone: bool = False) -> None:
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             os.remove(unfinished)
-        sys.exit(f"backup: {history} was not copied: {error}.")
+        sys.exit(f"backup: {history} was not copied: {reason(error)}.")
     os.replace(unfinished, copy)
     click.echo(f"{copy}: {messages} messages")
 
@@ -103,11 +106,17 @@ def restore(history: str, backup: str) -> None:
     except (StartError, Damaged, sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             os.remove(unfinished)
-        why = str(error).rstrip(".").replace(", or give this one another --db", "")  # advice for a server's start
-        sys.exit(f"backup: {backup} was not put in the place of {history}: {why}.")
+        sys.exit(f"backup: {backup} was not put in the place of {history}: {reason(error)}.")
     click.echo(
         f"{history}: {messages} messages, from {backup}." + (f" What was there is {aside} now." if aside else "")
     )
+
+
+def reason(error: Exception) -> str:
+    """The error without advice for a server's start; of a system's error, the file and what the system says."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return re.sub("(, or|\\.) (give|name|Name) [a-z ]+ --db$", "", str(error).rstrip("."))
 
 
 def settle(copy: str) -> None:
