@@ -141,7 +141,7 @@ def never_stopped() -> None:
 
 
 def pasted(before: str, block: str) -> str:
-    """What a pasted block becomes in the line being typed, with ``before`` in front of it. Tabs become blanks."""
+    """What a pasted block becomes in the line being typed, with ``before`` in front of it. Tabs become spaces."""
     before = before.rpartition("\n")[2]
     block = re.sub("\r\n?", "\n", block).strip("\n")
     return (before + block).expandtabs(TAB)[len(before.expandtabs(TAB)) :]

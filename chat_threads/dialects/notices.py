@@ -15,8 +15,8 @@ OTHER_NAME = "Nothing was typed. Type another name, or the same one again; /quit
 OFFER = "Over telnet, /edit on keeps your line whole while others talk; see /help edit."
 
 LOST = (
-    "A letter has opened your telnet's own prompt, and the rest of the line is lost. It has now been asked to send all"
-    " letters: type the line again."
+    "A letter has opened your telnet's own prompt, and the rest of the line is lost. Your telnet has now been asked to"
+    " send all letters. Type the line again."
 )
 LOST_AGAIN = (
     "A letter has opened your telnet's own prompt, though it was asked to send all letters. Connect with: telnet -E --"
