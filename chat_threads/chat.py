@@ -105,6 +105,8 @@ class Chat:
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
+        if options.port and options.port == options.web_port:
+            raise StartError(f"--port and --web-port are both {options.port}. Give --web-port another one.")
         self.certificate = _certificate(options)
         self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
         recorder = Recorder(self.trace) if options.lab or self.trace else None
@@ -352,4 +354,7 @@ def _explained(host: str, port: int, option: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError(f"Port {port} is in use by another program. Choose another with {option}.") from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            told = f"This machine does not have the address {host}."
+            raise StartError(f"{told} Give --host one of its own, or 0.0.0.0 for all of them.") from error
         raise StartError(f"Cannot listen on {host} port {port}: {error.strerror}.") from error

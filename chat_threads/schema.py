@@ -201,13 +201,15 @@ def create(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.remove(unfinished)
     filelock.make_private(unfinished)  # SQLite gives its log the same mode
-    made = sqlite3.connect(unfinished, isolation_level=None)
     try:
-        made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        migrate(made)
-    finally:
-        made.close()
-    os.replace(unfinished, path)
+        with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as made:
+            made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrate(made)
+        os.replace(unfinished, path)
+    except BaseException:  # a full disk
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+        raise
 
 
 def examine(path: str, timeout: float, copies: bool = False) -> None:

@@ -324,7 +324,8 @@ def test_a_file_that_is_no_history_is_reported_in_one_line_and_ends_with_2(in_th
         (["--tls-only"], "The option --tls-only needs a certificate. Give one with --tls-cert."),
         (["--tls-cert", "none.pem"], "TLS cannot begin with none.pem: No such file or directory."),
         (["--host", "no.such.host.invalid"], "The address no.such.host.invalid cannot be resolved"),
-        (["--host", "203.0.113.1"], "Cannot listen on 203.0.113.1"),  # RFC 5737: nobody's
+        (["--host", "203.0.113.1"], "This machine does not have the address 203.0.113.1."),  # RFC 5737: nobody's
+        (["--port", "8080", "--web-port", "8080"], "--port and --web-port are both 8080."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

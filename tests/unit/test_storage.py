@@ -325,15 +325,15 @@ def test_a_first_start_that_was_killed_is_no_obstacle(path: pathlib.Path, opened
 
 
 def test_a_file_has_its_name_only_once_it_is_whole(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(old: str, new: str) -> None:
+    def full(old: str, new: str) -> None:
         assert sqlite(pathlib.Path(old), "PRAGMA user_version") == [(VERSION,)]
         assert sqlite(pathlib.Path(old), "SELECT count(*) FROM messages") == [(0,)]
-        raise OSError("the light went out")
+        raise OSError("the disk is full")
 
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(StartError, match="the light went out"):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StartError, match="the disk is full"):
         Storage(str(path))
-    assert list(contents(path)) == ["chat.db.new"]
+    assert list(contents(path)) == []
 
 
 def test_a_history_in_memory_makes_no_file(
