@@ -107,14 +107,15 @@ class Set(Change):
 @dataclass(frozen=True, slots=True)
 class Invite(Change):
     """Let a person enter the room while it is invite-only, now or later. The invitation itself is shown to the person
-    elsewhere."""
+    elsewhere. Those who are ``gone`` can never come back, and make room."""
 
     person: Somebody
+    gone: tuple[int, ...] = ()
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if not asked.rank:
             raise NotOperator(asked.room)
-        invited = {**before.invited, self.person.identity: self.person.name}
+        invited = {**_without(before.invited, *self.gone), self.person.identity: self.person.name}
         if len(invited) > INVITED and not before.invite_only:  # nobody needs it now, so nobody is told to make room
             del invited[next(iter(invited))]
         if len(invited) > INVITED:
@@ -148,14 +149,15 @@ class Uninvite(Change):
 
 @dataclass(frozen=True, slots=True)
 class Appoint(Change):
-    """Make a person an operator of the room."""
+    """Make a person an operator of the room. Those who are ``gone`` can never come back, and make room."""
 
     person: Somebody
+    gone: tuple[int, ...] = ()
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if asked.rank < Rank.OWNER:
             raise NotOwner(asked.room)
-        operators = {**before.operators, self.person.identity: self.person.name}
+        operators = {**_without(before.operators, *self.gone), self.person.identity: self.person.name}
         if len(operators) > OPERATORS:
             raise ListFull(asked.room, OPERATORS, "operators")
         return replace(before, operators=operators)
@@ -193,8 +195,8 @@ def _named(people: Mapping[int, str], person: Somebody) -> int | None:
     return next((identity for identity, name in people.items() if fold(name) == fold(person.name)), None)
 
 
-def _without(people: Mapping[int, str], identity: int) -> dict[int, str]:
-    return {each: name for each, name in people.items() if each != identity}
+def _without(people: Mapping[int, str], *identities: int) -> dict[int, str]:
+    return {each: name for each, name in people.items() if each not in identities}
 
 
 @dataclass(frozen=True, slots=True)

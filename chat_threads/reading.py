@@ -31,6 +31,7 @@ SEARCHERS = 2  # read-only connections for searches, which take long and must no
 BORROW_TIMEOUT = 5.0  # seconds a thread waits for one of them
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 ROWS_AT_ONCE = 50  # messages of a page that are read at once, if the page's size is bounded
+TOKENS_AT_ONCE = 900  # tokens that one query looks up: old versions of SQLite take 999 values
 STEPS = 20_000  # steps of SQLite's virtual machine between two checks of the time
 
 _SELECT = (
@@ -164,6 +165,15 @@ class ReadingSide:
             (token,),
         )
         return (rows[0][0], rows[0][1]) if rows and rows[0][1] else None
+
+    def known(self, tokens: Sequence[int]) -> set[int]:
+        """Those of these tokens that somebody may come back with."""
+        found: set[int] = set()
+        for at in range(0, len(tokens), TOKENS_AT_ONCE):
+            some = tokens[at : at + TOKENS_AT_ONCE]
+            rows = self._read(f"SELECT id FROM tokens WHERE id IN ({', '.join('?' * len(some))})", some)
+            found.update(each for (each,) in rows)
+        return found
 
     def accounts(self) -> list[Account]:
         """All accounts."""

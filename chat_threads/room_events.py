@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from .event import Event, OneLine
 
@@ -36,16 +36,19 @@ class RoomSet(OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RoomShown(OneLine, Event):
+class RoomShown(Event):
     """How a room is governed: its settings, as people type them, who made it, and the names of its operators. Without
     a ``creator``, the room belongs to nobody. Only its operators are shown who is ``invited``."""
 
-    lines: ClassVar[int] = 4
     room: str
     settings: tuple[str, ...]
     creator: str
     operators: tuple[str, ...]
     invited: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> int:
+        return 4 + (len(self.operators) + len(self.invited)) // 3
 
 
 @dataclass(frozen=True, slots=True)

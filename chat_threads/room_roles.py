@@ -72,7 +72,8 @@ class _About(Command):
     "make somebody an operator",
     "op",
     more="Only the owner of a room may do that: the person who made it, on the same connection, or after /resume or"
-    " /login. An operator may do all that the owner may, except /op, /deop of others, /room keep and /delete.",
+    " /login. The role of somebody with neither account nor token ends with the connection."
+    " An operator may do all that the owner may, except /op, /deop of others, /room keep and /delete.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ class _Sanction(_About):
     "keep somebody out, for good or 2h",
     "ban",
     more="The owner and the operators of a room may do that. It holds for the person under any name, and for the name."
-    " Without a time in s, m, h or d, it holds until /unban. It outlasts new connections and restarts of the server."
+    " Without a time in s, m, h or d, it holds until /unban, also after restarts of the server. A guest who connects"
+    " once more under another name is a new person. /help room says what keeps guests out."
     " The server's operators may put the word address after the name: then it holds for everybody who comes from that"
     " address, which may be a whole lecture hall.",
     cost=3,
@@ -182,7 +184,8 @@ class ListBans(Command):
     "let somebody read, but not speak",
     "mute",
     more="The owner and the operators of a room may do that. It holds for the time that you give, as in /mute"
-    " bob 10m, or until /unmute, and it outlasts new connections. A muted person cannot take another name there.",
+    " bob 10m, or until /unmute. It holds for the name and the person, who cannot take another name there; but a guest"
+    " who connects once more under another name is a new person, and may speak. /help room says what keeps guests out.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from ..passwords import Account, Password
 from .errors import NewerEntry
 from .values import AwaySet, NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Swept
 
-VERSION = 2
+VERSION = 3
 KINDS: tuple[type[ordered.Ordered], ...] = (  # the place in here is the kind's number, so add new ones at the end
     ordered.Draft,
     ordered.RoomMade,
@@ -55,6 +55,12 @@ _CHANGES: dict[str, type[changes.Change]] = {
     )
 }
 _FIELDS = {kind: tuple(each.name for each in dataclasses.fields(kind)) for kind in KINDS}  # type: ignore[arg-type]
+_OF_CHANGES: dict[str, Callable[[Any], Any]] = {
+    "person": lambda found: Somebody(*found),
+    "present": lambda found: tuple(map(tuple, found)),
+    "gone": tuple,
+}
+
 _SESSIONS = ("origin", "session")
 _EVENTS = {
     kind.__name__: tuple(each.name for each in dataclasses.fields(kind))
@@ -133,8 +139,8 @@ def _unpack(kind: type[ordered.Ordered], name: str, found: Any, resolve: Callabl
         change, fields = _CHANGES[found[0]], found[1:]
         names = [each.name for each in dataclasses.fields(change)]  # type: ignore[arg-type]
         made = {
-            field: Somebody(*each) if field == "person" else tuple(map(tuple, each)) if field == "present" else each
-            for field, each in zip(names, fields, strict=True)
+            field: _OF_CHANGES[field](each) if field in _OF_CHANGES else each
+            for field, each in zip(names, fields, strict=False)  # version 2 had fewer fields
         }
         return change(**made)
     if name == "account" and kind in (ordered.AccountStored, ordered.AccountEnded):

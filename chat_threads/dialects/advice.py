@@ -39,6 +39,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
         f"To write to the {problem.near} who is here now, type /msg {problem.near} and the text."
     ),
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
+    refusals.InviteOnly: lambda problem: (
+        "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first."
+    ),
     refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",
     refusals.GuestBanned: lambda problem: f"/unban {problem.near} first.",
     refusals.RoomInSetting: lambda problem: f"Did you mean /room {problem.room} {problem.near}?",

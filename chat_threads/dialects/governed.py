@@ -5,8 +5,6 @@ from __future__ import annotations
 from .. import events
 from ..refusals import about, span
 
-NAMED = 20  # invited people who are named; the others are counted
-
 _DONE: dict[events.Action, str] = {
     "op": "made {name} an operator of {room}",
     "deop": "took the role of operator of {room} from {name}",
@@ -95,9 +93,7 @@ def room_shown(event: events.RoomShown) -> tuple[str, ...]:
         whose = "It belongs to nobody, so only the server's operators may change that."
     lines = [" ".join(said), f"{whose} /help room says more."]
     if event.invited:
-        more = len(event.invited) - NAMED
-        last = f" and {more} more" if more > 0 else ""
-        lines.insert(1, f"Invited: {', '.join(event.invited[:NAMED])}{last}.")
+        lines.insert(1, f"Invited: {', '.join(event.invited)}.")
     return tuple(lines)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any, Literal
@@ -37,7 +37,7 @@ from ..retention import DAY_MS
 from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
-from .table import Context, does
+from .table import SETTLE, Context, does
 
 MODERATING = tuple(kind for kind in commands.OF_ROLES if kind is not commands.Room)
 """The commands that /help lists only for operators."""
@@ -76,7 +76,8 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session, t
     if room.governance and (ban := room.governance.banned(other, int(time.time() * 1000))):
         raise GuestBanned(other.name, room.name, ban.kick)
     if rank(room, session):
-        _submit(context, session, room, Invite(_noted(other)), told)
+        invited = room.governance.invited if room.governance else {}
+        _submit(context, session, room, Invite(_noted(other), _gone(context, invited)), told)
         return
     if room.governance and room.governance.invite_only:
         raise NotOperator(room.name)
@@ -194,8 +195,28 @@ def _outside(context: Context, session: Session, room: ChatRoom, about: set[int]
 def fleeting(people: Iterable[Any], room: ChatRoom, said: str) -> ordered.Told:
     """What is told to those of the people whom the server will not recognise when they come back: the room's rules
     know them by a token that they have not asked for."""
-    told = tuple(each for each in people if each.dialect.name == "text" and not (each.account or each.known))
+    of_this_server = (each for each in people if isinstance(each, Session))
+    guests = (each for each in of_this_server if not (each.account or each.known))
+    told = tuple(each for each in guests if each.dialect.name == "text")
     return ((told, events.Notice(f"{said} while you are connected.", room=room.name, next="token")),) if told else ()
+
+
+def _gone(context: Context, people: Collection[int]) -> tuple[int, ...]:
+    """Those on a list who can never come back: guests who have left without a token. If there may be some, waits until
+    what was submitted before is in force, and for an SQLite connection."""
+    here = context.sessions.identities() if people else frozenset()
+    away = [each for each in people if each not in here and context.accounts.of(each) is None]
+    if away and context.history.settle(SETTLE):
+        with contextlib.suppress(Unreadable):
+            known = context.history.storage.known(away)
+            return tuple(each for each in away if each not in known)
+    return ()
+
+
+def _names(context: Context, people: Mapping[int, str]) -> tuple[str, ...]:
+    """The names on a list, without those who can never come back."""
+    gone = _gone(context, people)
+    return tuple(name for identity, name in people.items() if identity not in gone)
 
 
 def _lift(context: Context, session: Session, room: ChatRoom, kind: Literal["unban", "unmute"], typed: str) -> None:
@@ -267,8 +288,8 @@ def _known(context: Context, typed: str) -> Somebody:
 
 @does(commands.Room)
 def room(context: Context, session: Session, command: commands.Room) -> None:
-    """For a person, waits until what the session has changed before is in force. With ``ask``, waits for an SQLite
-    connection to count messages with."""
+    """Unless a program changes a rule, waits until what the session has changed before is in force. To show the rules,
+    waits as ``_gone`` does. With ``ask``, waits for an SQLite connection to count messages with."""
     found = context.room(session, command.room)
     if command.setting is not None:
         fields = read_setting(command.setting)
@@ -290,13 +311,20 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
         closes = members if fields.get("invite_only") else ()
         others = (each for each in closes if each is not session and each.identity != found.owner)
         told = fleeting(others, found, f"You may enter {found.name}")
+        if told:
+            ((guests, _),) = told
+            who = "1 person here has" if len(guests) == 1 else f"{len(guests)} people here have"
+            said = f"{who} neither account nor token: whoever of them leaves needs another invitation."
+            told += (((session,), events.Notice(said, room=found.name)),)
         _change(context, session, found, Set(command.setting, present), told)
         _tell_if_it_stays(context, session, found, rules_before, bool(fields.get("invite_only")))
         return
+    context.wait(session)
     rules = found.governance or Governance(found.owner)
-    operators = tuple(rules.operators.values())
+    operators = _names(context, rules.operators)
     creator = found.creator if found.owner else ""
-    invited = tuple(rules.invited.values()) if rank(found, session) else ()
+    may_enter = {each: name for each, name in rules.invited.items() if each != found.owner}
+    invited = _names(context, may_enter) if rank(found, session) else ()
     session.pace.pay(cost_of_table((each,) for each in invited))
     session.answer(events.RoomShown(found.name, rules.settings(), creator, operators, invited))
     if rules.muted(session, int(time.time() * 1000)):
@@ -319,8 +347,10 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
     told = _outside(context, session, found, {person.identity}, f"{session.name} made you an operator of {found.name}.")
     rules_before = found.governance
     here = (each for each in context.sessions.people() if each.identity == person.identity)
-    told += fleeting(here, found, f"You are an operator of {found.name}")
-    _change(context, session, found, Appoint(person), told)
+    if guest := fleeting(here, found, f"You are an operator of {found.name}"):
+        said = f"The role ends with {person.name}'s connection: {person.name} has neither account nor token."
+        told += (*guest, ((session,), events.Notice(said, name=person.name, room=found.name)))
+    _change(context, session, found, Appoint(person, _gone(context, rules.operators)), told)
     _tell_if_it_stays(context, session, found, rules_before)
 
 
@@ -422,5 +452,14 @@ def list_bans(context: Context, session: Session, command: commands.ListBans) ->
         for each in listed
         if each.until is None or each.until > at
     )
-    session.pace.pay(cost_of_table((row.name, row.by, row.why) for row in rows))
-    session.answer(events.SanctionList(found.name, rows))
+    longest: dict[tuple[bool, str], events.SanctionRow] = {}  # by name: several people may have had it
+    for row in rows:
+        key = (row.action == "mute", fold(row.name))
+        if key not in longest or _lasts(row) > _lasts(longest[key]):
+            longest[key] = row
+    session.pace.pay(cost_of_table((row.name, row.by, row.why) for row in longest.values()))
+    session.answer(events.SanctionList(found.name, tuple(longest.values())))
+
+
+def _lasts(row: events.SanctionRow) -> float:
+    return float("inf") if row.seconds is None else row.seconds

@@ -259,6 +259,7 @@ def test_no_answer_reveals_an_invite_only_room(serve: Callable[..., Running], pr
     assert "the plan" not in str(late.seen)
     assert eve.ask("/join #coven") == [
         "! #coven is only for people who were invited. Ask one of its operators for an invitation."
+        " If you had one, type /resume TOKEN or /login first."
     ]
     ann.ask("/delete #coven yes")  # and who was there, neither afterwards nor in another room of that name
     for again in (False, True):

@@ -111,6 +111,11 @@ TYPED = [
         refusals.GuestBanned("bob", "#lab", True),
         "bob was just sent out of #lab.", "Lift the ban first.", "/unban bob first.",
     ),
+    (
+        refusals.InviteOnly("#lab"),
+        "#lab is only for people who were invited.", "Ask one of its operators for an invitation.",
+        "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first.",
+    ),
     (refusals.NotInvited("bob", "#lab"), "bob is not invited to #lab.", "", "/room #lab names who is."),
     (
         refusals.NoAddress("bob", "#lab"),
@@ -215,10 +220,6 @@ PLAIN = [
         refusals.TooSoon("#lab", 60, 5, so=refusals.NAME_STAYS),
         "#lab is slow: everybody but its operators may speak once in 1 minute. You keep your name there."
         " Try again in 5 seconds.",
-    ),
-    (
-        refusals.InviteOnly("#lab"),
-        "#lab is only for people who were invited. Ask one of its operators for an invitation.",
     ),
     (refusals.NotServerOperator(), "Only the server's operators may do that."),
     (

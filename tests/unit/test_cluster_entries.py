@@ -27,7 +27,7 @@ TOLD: ordered.Told = (
 )
 CHANGES = (
     changes.Set("invite-only", ((1, "ann"), (2, "bob"))),
-    *(changes.Invite(ANN), changes.Uninvite(ANN), changes.Appoint(ANN), changes.Dismiss(ANN)),
+    *(changes.Invite(ANN, (3, 4)), changes.Uninvite(ANN), changes.Appoint(ANN, (3,)), changes.Dismiss(ANN)),
     *(changes.Sanctioned("ban", ANN, 60, "why", True), changes.Lifted("unban", ANN)),
 )
 VALUES: tuple[Any, ...] = (
@@ -92,6 +92,13 @@ def test_what_a_newer_version_wrote_is_not_guessed(row):
         _load(json.dumps(row).encode())
 
 
+def test_a_change_of_version_2_lists_nobody_who_is_gone():
+    by = [1, "ann", False, False, ""]
+    row = [2, [[4, 1, "#a", 2, ["Appoint", by], by, None, "", []]], [], 0]
+    (found,), _, _ = _load(json.dumps(row).encode())
+    assert found.change == changes.Appoint(Somebody(1, "ann"))
+
+
 def test_what_other_versions_wrote_is_read_or_refused_by_its_number(tmp_path):
     """If this is red: servers of two versions share a log, and a new version gets the files of an old one. If a value
     has other fields, raise VERSION. If rows of before cannot be read any more, or mean something else, raise FORMAT. If
@@ -110,7 +117,7 @@ def test_what_other_versions_wrote_is_read_or_refused_by_its_number(tmp_path):
     file.close()
     present = [field.name for field in dataclasses.fields(Entered)]
     digests = [hashlib.sha256(each).hexdigest()[:12] for each in (rows, repr((tables, present)).encode())]
-    assert (entries.VERSION, engine.FORMAT, copy.LAYOUT, *digests) == (2, 2, 1, "fff346d4f8d7", "694608a22dfa")
+    assert (entries.VERSION, engine.FORMAT, copy.LAYOUT, *digests) == (3, 2, 1, "fb029d4ceac4", "694608a22dfa")
 
 
 def test_a_file_of_another_layout_is_refused_with_a_line_and_left_as_it_is(tmp_path):

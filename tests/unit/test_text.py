@@ -1031,7 +1031,7 @@ SEEN = (
             "* Only its operators and people who are invited may enter #b. Everybody in it",
             "*   may speak.",
             "* Invited: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15,",
-            "*   a16, a17, a18, a19 and 3 more.",
+            "*   a16, a17, a18, a19, a20, a21, a22.",
             "* It was made by ann; its operators: nobody else. /help room says more.",
         ],
     ),
