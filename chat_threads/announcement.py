@@ -35,6 +35,8 @@ def announce(chat: Chat, options: Options) -> None:
         lines += ["Everybody who can reach this machine can connect; --host 127.0.0.1 prevents it."]
     else:
         lines = [f"Listening: {telnet}", *_in_a_browser(urls[0], [])]
+    if secure and not options.tls_only:
+        lines.append(f"Encrypted: telnet-ssl -z ssl {reach.HERE if everywhere else others[0]} {port}")
     stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
     kept = (
         "in memory only, lost when the server stops"
@@ -44,13 +46,13 @@ def announce(chat: Chat, options: Options) -> None:
     lines += [
         f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}."
     ]
+    if chat.operator_token:
+        lines.append(f"The first operator: enter, type /register, and then /operator {chat.operator_token}")
+    click.echo("\n".join(lines))
     log.info(
         "chat_threads %s has started: process %d, %s port %d, history %s with %d messages",
         *(__version__, os.getpid(), host, port, kept, stored),
     )
-    if chat.operator_token:
-        lines.append(f"The first operator: enter, type /register, and then /operator {chat.operator_token}")
-    click.echo("\n".join(lines))
     if urls and HAS_WEB and not is_local(others[0], reach.LOOPBACK):
         _show_code(urls[0], len(lines))
 

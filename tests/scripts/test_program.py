@@ -484,6 +484,17 @@ def test_a_server_on_one_address_says_that_address(capsys, host, typed, opened):
     assert history.startswith("History: ")
 
 
+@pytest.mark.parametrize(("only", "host"), [(True, "0.0.0.0"), (False, "0.0.0.0"), (False, "127.0.0.1")])
+def test_a_server_with_a_certificate_says_how_a_telnet_encrypts(capsys, own_addresses, only, host):
+    chat = _chat(host)
+    chat.certificate = object()
+    announcement.announce(chat, Options(host=host, tls_cert="cert.pem", tls_only=only))
+    address, *more = capsys.readouterr().out.splitlines()
+    assert address.split(": ")[1].startswith("telnet-ssl -z ssl " if only else "telnet ")
+    said = [f"Encrypted: telnet-ssl -z ssl {'localhost' if host == '0.0.0.0' else host} 8080"]
+    assert [line for line in more if "telnet" in line] == ([] if only else said)
+
+
 @pytest.mark.parametrize("other", ["192.0.2.1", "2001:db8::1"])
 def test_the_address_on_the_network_is_one_of_this_machine_or_none(monkeypatch, other):
     found = reach.own_address(other)
