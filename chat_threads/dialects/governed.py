@@ -101,3 +101,8 @@ def sanction(row: events.SanctionRow) -> tuple[str, str]:
     """What a person on the list of bans is, and for how long."""
     what = _STATE[row.action] + (", address" if row.address else "")
     return what, "for good" if row.seconds is None else about(row.seconds)
+
+
+def nobody(event: events.SanctionList) -> str:
+    """What stands in place of an empty list of bans."""
+    return f"Nobody is banned from {event.room} or muted in it."

@@ -20,6 +20,7 @@ from ..parcel import Views
 from ..rules import LINES, REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
 from .base import DEFAULTS, MAX_REPLAY, Request, Settings, SharedViews
+from .sentences import TEXTS
 from .typed import parse_line
 
 LINE = 65536  # bytes in a line, without its end
@@ -358,6 +359,8 @@ def _fields(event: events.Event) -> dict[str, Any]:
     found = codec.encode(event)
     if isinstance(event, events.Welcome):
         found["limits"] = _LIMITS
+    elif lines := TEXTS.get(type(event)):
+        found["text"] = "\n".join(lines(event))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import events, qr
 from ..rules import is_room, mentions
-from . import advice, clock, governed, insights
+from . import advice, clock, governed, insights, sentences
 from .amounts import counted, time_span
 from .columns import shortened
 from .help import help_lines
@@ -213,7 +213,7 @@ def _audit_list(style: Style, event: events.AuditList) -> str:
 
 def _sanction_list(style: Style, event: events.SanctionList) -> str:
     if not event.people:
-        return _line(style, f"Nobody is banned from {event.room} or muted in it.")
+        return _line(style, governed.nobody(event))
     rows = [[row.name, *governed.sanction(row), row.by, row.why] for row in event.people]
     return _table(style, ("name", "what", "time left", "by", "why"), rows, shrink=((4, 10), (0, 12), (3, 12)))
 
@@ -313,19 +313,7 @@ def _people_list(style: Style, event: events.PeopleList) -> str:
 
 
 def _person_shown(style: Style, event: events.PersonShown) -> str:
-    person = event.person
-    rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room that you can see"
-    lines = [
-        f"{person.name} is {rooms}.",
-        f"Connected for {time_span(event.connected)}, last typed {time_span(person.idle)} ago.",
-    ]
-    if person.account:
-        name = event.logged_in_as
-        belongs = f"Logged in as {name}; the present name belongs to no account." if name else ""
-        lines.append(belongs or "Logged in: the name belongs to an account.")
-    if person.away is not None:
-        lines.append(f"Away: {person.away}" if person.away else "Away.")
-    return _lines(style, *lines)
+    return _lines(style, *sentences.person_shown(event))
 
 
 def _qr_shown(style: Style, event: events.QrShown) -> str:

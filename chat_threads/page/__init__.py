@@ -1,9 +1,9 @@
 """The page: what a browser shows, as one HTML response that needs no second request.
 
 ``index.html``, ``style.css`` and the ``*.js`` files are put together once. There is no build step: a browser gets the
-lines of these files, without comments and indentation, and the styles without the blanks that mean nothing. ``main.js``
-says how they fit together. The table of commands comes with them as data, so that a line means the same on the page as
-over telnet.
+text of these files, without comments, indentation, and the blanks and line ends that mean nothing. ``main.js`` says how
+they fit together. The table of commands comes with them as data, so that a line means the same on the page as over
+telnet.
 
 Any thread may read a Page. Only the files are read, once.
 """
@@ -56,7 +56,7 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     """
     css, js = ("".join(bare(read(name)) for name in names) for names in (styles, scripts))
     css = tight(css)
-    js = js and _STRICT + js.replace(_STRICT, "")  # the first line counts for the whole script
+    js = js and _STRICT + _MEANT_NOTHING.sub("", js.replace(_STRICT, ""))  # the first line counts for the whole script
     if "</" in css or "</script" in js.lower() or "<!--" in js:
         raise ValueError("a style or a script contains the end of its own element")
     # In JSON a < stands only inside a string, where \u003c means the same and ends no element.
@@ -84,6 +84,7 @@ def bare(text: str) -> str:
 
 
 _STRICT = '"use strict";\n'
+_MEANT_NOTHING = re.compile(r"(?<=[,;{(])\n")  # no statement goes on or ends there because of it
 _ONLY_FOR_READERS = re.compile(r"^ *(?:(?://.*|/\*.*\*/)?\n)?| // .*$", re.MULTILINE)
 
 

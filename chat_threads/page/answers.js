@@ -4,6 +4,7 @@
 
 function shown(key, value) {
   if (value == null) return "";
+  if (value === true) return "yes";
   if (/^(idle|uptime|connected)$/.test(key)) return span(value);
   if (value % 1) return value.toFixed(4);
   if (key === "at") return new Date(value).toLocaleString();

@@ -38,14 +38,17 @@ class Composer {
   }
 
   send() {
-    if (this.text.value.trim() && this.app.line(this.text.value)) this.put("");
+    const typed = this.text.value;
+    if (!typed.trim()) return;
+    this.put(""); // before another room brings its draft
+    if (!this.app.line(typed)) this.put(typed);
   }
 
   changed() {
     const { text } = this;
     text.style.height = "auto";
     text.style.height = `${text.scrollHeight + 2}px`; // up to the max-height of the style sheet
-    if (this.app.chat.shown) this.app.chat.shown.draft = text.value;
+    this.app.chat.place.draft = text.value;
     this.offer();
   }
 

@@ -136,7 +136,7 @@ function spoken(row) {
   const time = el("time", { datetime: new Date(at).toISOString() }, clock.format(at));
   const parts = [el("span", { class: "head" }, !action && nameOf(from), time),
     el("bdi", { class: "text", dir: "auto" }, action && nameOf(from), action && " ", linked(text))];
-  if (item) parts.push(el("small", {}, item.why || "waiting"));
+  if (item) parts.push(el("small", {}, item.why || `waiting to reach ${item.request.room || item.request.to}`));
   if (item && /unsure|refused/.test(item.state)) {
     parts.push(el("span", { class: "actions" }, button("Take it back", `/edit ${item.ref}`)));
   }

@@ -160,23 +160,29 @@ class App {
 
   // Say something of our own where the user is looking; returns false.
   problem(text, look = "error") {
-    this.chat.note(this.chat.shown, { text, look });
+    this.chat.note(this.chat.place, { text, look });
     this.draw();
     return false;
   }
 
   perform({ ...request }) {
-    const { chat } = this;
+    const { chat, outbox } = this;
     const { type } = request;
     const place = chat.shown;
+    // What is typed after /join is for that room, though the answer is still to come.
+    const going = outbox.items.filter((each) => each.goes).pop();
+    const here = going ? going.request.room : place && !place.peer && place.name;
+    const leaving = outbox.items.some((each) => /leave|delete/.test(each.request.type));
     if (/^\/(help|\?)/i.test(request.line)) return this.ask(request);
     if (type === "set" && request.option === "joins") return this.set(request.value);
     if (type === "quit" && !this.wire.ready) return this.gone();
-    if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
-    if (place?.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
-    if (HERE.test(type) && !request.room && place && !place.peer) request.room = place.name;
+    if (type === "join" && chat.room(request.room) && !leaving) return this.show(chat.room(request.room));
+    if (place && !here && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
+    if (HERE.test(type) && !request.room && here) request.room = here;
     if (/^(say|action|typed)$/.test(type) && !request.room) return this.problem("This is not a room.");
-    return this.ask(request);
+    const item = this.ask(request);
+    if (/^(join|create)$/.test(type)) Object.assign(item, { goes: true, begun: chat.place.draft });
+    return item;
   }
 
   // Put what was not done back into the box.
@@ -188,9 +194,9 @@ class App {
 
   // Put a request into the outbox. `then` gets the answer or the error; without it, they are shown in this room.
   ask(request, then = null) {
-    const { shown } = this.chat;
-    Object.assign(this.outbox.add(request, Date.now()), { then, place: shown?.key });
+    const item = Object.assign(this.outbox.add(request, Date.now()), { then, place: this.chat.place.key });
     this.flush();
+    return item;
   }
 
   flush() {
@@ -233,7 +239,7 @@ class App {
   told(event) {
     const { chat } = this;
     chat.take(event, this.outbox.items);
-    if (/notice|error/.test(event.type)) chat.note(chat.shown, said(event));
+    if (/notice|error/.test(event.type)) chat.note(chat.place, said(event));
     if (event.type !== "joined") return;
     const room = chat.room(event.room);
     if (this.motd.length) chat.note(room, { text: this.motd.join("\n") });
@@ -258,11 +264,11 @@ class App {
     outbox.drop(item);
     if (type === "notice") this.settled(item.request, event);
     if (item.then) return item.then(event);
-    if (/joined|current/.test(type)) this.show(chat.room(event.room));
+    if (item.goes && /joined|current/.test(type)) this.arrived(chat.room(event.room), item.begun);
     if (type === "search") this.sheets.open("search", answer(event));
     else if (!QUIET.test(type) && asked + type !== "logintoken") {
-      const row = /notice|error/.test(type) ? said(event) : { answers: answer(event) };
-      chat.note(chat.rooms.get(item.place) || chat.shown, row);
+      const row = event.text ? said(event) : { answers: answer(event) };
+      chat.note(chat.rooms.get(item.place) || chat.place, row);
     }
     return undefined;
   }
@@ -331,11 +337,21 @@ class App {
 
   // --- the screen ---------------------------------------------------------------------------------------------
 
+  // Somebody turns to a room: the answer to an earlier /join leads away from it no more.
   show(room) {
-    this.chat.shown = room;
+    for (const item of this.outbox.items) item.goes = false;
     this.first = "";
+    this.chat.shown = room;
     this.draw();
     return true;
+  }
+
+  // We are in the room that was asked for. What was begun since then is for it; not what was `begun` before.
+  arrived(room, begun) {
+    const { chat } = this;
+    if (!begun) [room.draft, chat.place.draft] = [chat.place.draft || room.draft, ""];
+    this.first = "";
+    chat.shown = room;
   }
 
   // Another room is on the screen now.
@@ -344,7 +360,7 @@ class App {
     byId("enter").hidden = this.inside;
     byId("chat").hidden = !this.inside;
     if (!this.inside) byId("name").focus();
-    this.composer.put(room ? room.draft : "");
+    this.composer.put(this.chat.place.draft);
     this.composer.focus();
     if (!room) return;
     room.divider = room.unread ? room.read : 0;
@@ -384,8 +400,9 @@ class App {
     if (room !== this.drawn) this.turned(room);
     const open = room && !room.peer;
     const key = open ? "room" : "to";
-    conversation.show(room, this.outbox.items.filter(({ request }) => room && WRITTEN.test(request.type)
-      && fold(request[key] || "") === fold(room.name)));
+    // What waits for a room that is not open is seen in every room.
+    conversation.show(chat.place, this.outbox.items.filter(({ request }) => WRITTEN.test(request.type)
+      && ((request.room && !chat.room(request.room)) || fold(request[key] || "") === fold(chat.place.name))));
     this.read();
     const all = [...chat.rooms.values()].reduce((sum, each) => sum + each.unread, 0);
     const elsewhere = all - (room ? room.unread : 0);

@@ -79,6 +79,7 @@ class Chat {
     this.token = token;
     this.rooms = new Map(); // by folded name; private conversations by "@" and the folded name
     this.shown = null; // the Room on the screen
+    this.aside = new Room("", "-"); // in its place while we are in no room, so that what is told is always seen
     this.away = null; // our own reason, or null
     this.ignored = []; // of the people whom we ignore: [person, name]
     this.known = []; // names of rooms that the server has listed
@@ -87,6 +88,10 @@ class Chat {
 
   room(name) {
     return this.rooms.get(fold(name));
+  }
+
+  get place() {
+    return this.shown || this.aside;
   }
 
   get joined() {
@@ -171,10 +176,16 @@ class Chat {
     if (isMention) room.mentions += 1;
   }
 
-  leave(name, current) {
-    const wasShown = this.shown === this.room(name);
+  // What somebody is writing goes into no other room: with a draft, we are in none until another one is chosen.
+  leave(name, current, text) {
+    const room = this.room(name);
     this.rooms.delete(fold(name));
-    if (wasShown) this.shown = (current && this.room(current)) || this.joined[0] || null;
+    if (room && this.shown === room) {
+      this.aside.draft = room.draft;
+      this.shown = (!room.draft && (this.room(current || "") || this.joined[0])) || null;
+    }
+    const now = this.shown ? `This is ${this.shown.name}.` : "You are in no room now.";
+    this.note(this.place, { text: `${text} ${now}`, line: !this.shown && "/join #lobby" });
   }
 
   // A part of a room's history, as asked for with `loading`.
@@ -201,9 +212,8 @@ class Chat {
   }
 }
 
-// What an operator has done, as it is typed.
-const ruled = (chat, { room, by, action, name, setting, why = "" }) =>
-  by && chat.note(chat.room(room) || chat.shown, { text: `${by}: /${action || "room"} ${name || setting} ${why}` });
+// What an operator has done.
+const ruled = (chat, { room, by, text }) => by && chat.note(chat.room(room) || chat.place, { text, ruled: true });
 
 const TAKES = {
   moderated: ruled,
@@ -282,15 +292,17 @@ const TAKES = {
 
   rooms: (chat, { rooms }) => Object.assign(chat, { known: rooms.map((each) => each.room) }),
 
-  left: (chat, { room, current }) => chat.leave(room, current),
-
-  deleted(chat, { room, by, current }) {
-    chat.leave(room, current);
-    chat.note(chat.shown, { text: `${by} deleted ${room} and its history.` });
+  left(chat, { room: name, current, ref }) {
+    const room = chat.room(name);
+    const last = room && room.rows[room.rows.length - 1];
+    chat.leave(name, current, `You left ${name}.`);
+    if (!ref && last?.ruled) chat.place.rows.splice(-1, 0, last); // why we had to
   },
 
+  deleted: (chat, { room, by, current }) => chat.leave(room, current, `${by} deleted ${room} and its history.`),
+
   invited: (chat, { room, by }) =>
-    chat.note(chat.shown, { text: `${by} invites you to ${room}.`, line: `/join ${room}` }),
+    chat.note(chat.place, { text: `${by} invites you to ${room}.`, line: `/join ${room}` }),
 };
 
 function renamed(chat, { old, new: name }) {

@@ -151,6 +151,68 @@ def test_a_page_whose_place_is_taken_tries_again_until_it_is_free(start_process,
     assert carl.said() == ["written meanwhile"]
 
 
+def test_a_line_after_join_or_create_is_said_in_the_new_room_though_the_answer_is_late(
+    start_process, connect, tab, cable, browser
+):
+    server = start_process()
+    dora, slow = tab(browser, server).enter("dora"), cable(server)
+    dora.say("/create #open", "/create #shut", "/room invite-only")
+    dora.expect("dora closed #shut")
+    carl = tab(browser, slow).enter("carl")
+    slow.pause()
+    carl.say("/create #own About locks", "in own", "/join #open", "in open", "/topic Open", "/join #shut", "in shut")
+    slow.go_on()
+    row = carl.expect("in shut")  # it went nowhere, and can be taken back
+    row.get_by_role("button", name="Take it back").wait_for()
+    carl.until("() => app.outbox.items.length === 1")
+    carl.until("() => app.chat.room('#open').topic === 'Open' && app.chat.shown.name === '#open'")
+    pia = connect(server, "pia")
+    said = {room: [message.text for message in pia.history(room).messages] for room in ("#lobby", "#own", "#open")}
+    assert said == {"#lobby": [], "#own": ["in own"], "#open": ["in open"]}
+    assert dora.said() == []
+
+
+def test_what_was_begun_after_join_goes_with_it_into_the_new_room(start_process, tab, cable, browser):
+    server = start_process()
+    tab(browser, server).enter("dora").say("/create #open")
+    slow = cable(server)
+    carl = tab(browser, slow).enter("carl")
+    slow.pause()
+    carl.say("/join #open")
+    carl.box.fill("half a li")
+    slow.go_on()
+    carl.until("() => app.chat.shown.name === '#open'")
+    assert carl.box.input_value() == "half a li"
+    assert carl.page.evaluate("() => app.chat.room('#lobby').draft") == ""
+
+
+def test_whoever_is_sent_out_is_told_by_whom_and_why_and_sees_every_answer(start_process, tab, browser):
+    server = start_process()
+    ann = tab(browser, server).enter("ann")
+    ann.say("/create #lab", "/join #lobby")
+    xena, yuri = tab(browser, server).enter("xena", "#lab"), tab(browser, server).enter("yuri")
+    yuri.say("/join #lab", "hi")
+    yuri.firm()
+    yuri.box.fill("half a li")
+    ann.say("/join #lab", "/mute xena 10m be kind", "/kick xena too loud", "/ban yuri 2h bye")
+    xena.expect("ann sent xena out of #lab for a minute: too loud")
+    xena.expect("You left #lab. You are in no room now.")
+    xena.say("/join #lab", "hello?")
+    xena.expect("You were sent out of #lab (too loud).")
+    xena.expect("This is not a room.")
+    yuri.expect("ann banned yuri from #lab for 2 hours: bye")
+    assert yuri.box.input_value() == "half a li"  # and it is said in no other room
+    yuri.box.fill("")
+    yuri.page.get_by_role("navigation", name="Rooms").get_by_role("button", name="#lobby").click()
+    ann.expect("ann muted xena in #lab for 10 minutes: be kind")
+    ann.say("/bans", "/room", "/whois xena")
+    ann.expect("yuri: banned for 2 hours more, by ann: bye")
+    ann.expect("It was made by ann")
+    ann.expect("xena is in no room that you can see.")
+    yuri.say("/create #mine", "/leave")
+    yuri.expect("You left #mine. This is #lobby.")
+
+
 def test_no_word_no_setting_and_no_address_takes_the_page_out_of_the_chat(start_process, tab, cable, browser):
     network = cable(start_process())
     carl, words = tab(browser, network).enter("carl"), ["constructor is a word", "toString", "__proto__"]

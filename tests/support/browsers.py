@@ -172,8 +172,8 @@ class Tab:
 
 
 class Cable:
-    """A network between browsers and a server, on a port of its own. It can be cut, and mended. It holds the first
-    bytes of each connection back for ``late`` seconds."""
+    """A network between browsers and a server, on a port of its own. It can be cut, and mended; or hold everything back
+    for a while. It holds the first bytes of each connection back for ``late`` seconds."""
 
     def __init__(self, port: int, late: float = 0.0) -> None:
         self._to = port
@@ -182,6 +182,7 @@ class Cable:
         self.port: int = self._listener.getsockname()[1]
         self._ends: dict[socket.socket, socket.socket] = {}  # the thread's
         self._cut = False
+        self._paused = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="cable", daemon=True)
         self._thread.start()
@@ -191,6 +192,12 @@ class Cable:
 
     def mend(self) -> None:
         self._cut = False
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def go_on(self) -> None:
+        self._paused = False
 
     def close(self) -> None:
         self._stopped = True
@@ -204,7 +211,7 @@ class Cable:
             for sock in select.select([self._listener, *self._ends], [], [], 0.02)[0]:
                 if sock is self._listener:
                     self._connect(sock.accept()[0])
-                elif sock in self._ends:
+                elif sock in self._ends and not self._paused:
                     self._pass_on(sock)
         self._drop(*self._ends)
 

@@ -89,7 +89,8 @@ def test_nobody_governs_the_lobby_but_the_servers_operators_and_they_govern_ever
 def test_in_a_quiet_room_only_operators_speak_until_it_is_open_again(server: Running, program: Start) -> None:
     ann, bob = class_of(program, server, "ann", "bob")
     assert code(done(ann, "/room quiet")) is None
-    assert bob.expect("room") == {"type": "room", "room": "#lab", "by": "ann", "setting": "quiet"}
+    text = "ann made #lab quiet: only its operators may speak"
+    assert bob.expect("room") == {"type": "room", "room": "#lab", "by": "ann", "setting": "quiet", "text": text}
     for request in ({"type": "say", "text": "hi"}, {"type": "action", "text": "waves"}, {"type": "topic", "text": "x"}):
         bob.send({**request, "ref": "1"})
         assert bob.expect("error", ref="1")["code"] == "quiet_room"

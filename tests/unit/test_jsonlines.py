@@ -587,6 +587,11 @@ SAID = {
 LIMITS = {"line": 65536, "text": 2000, "lines": 40, "words": 200, "ref": 64, "refs": 256, "replay": 200}
 PERSON = events.PersonRow("ann", ("#lobby", "#lab2"), 0.41234, "at lunch")
 PERSON_SHOWN = {"name": "ann", "rooms": ["#lobby", "#lab2"], "idle": 0.412, "away": "at lunch"}
+WHOIS = "ann is in #lobby, #lab2.\nConnected for 12s, last typed 0s ago.\nAway: at lunch"
+TOKEN = (
+    "Your token is t0ken and nobody else should know it.\n"
+    "To come back to where you were, in a browser or in a terminal, type this:\n/resume t0ken"
+)
 
 SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (said(), [SAID]),
@@ -641,25 +646,30 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
         [
             {
                 "type": "moderated", "room": "#lab2", "by": "ann", "action": "ban", "name": "bob", "why": "rude",
-                "seconds": 7200,
+                "seconds": 7200, "text": "ann banned bob from #lab2 for 2 hours: rude",
             }
         ],
     ),
     (
         events.Moderated("#lab2", "ann", "op", "bob"),
-        [{"type": "moderated", "room": "#lab2", "by": "ann", "action": "op", "name": "bob"}],
+        [{"type": "moderated", "room": "#lab2", "by": "ann", "action": "op", "name": "bob",
+                "text": "ann made bob an operator of #lab2"}],
     ),
     (
         events.RoomSet("#lab2", "ann", "quiet"),
-        [{"type": "room", "room": "#lab2", "by": "ann", "setting": "quiet"}],
+        [{"type": "room", "room": "#lab2", "by": "ann", "setting": "quiet",
+                "text": "ann made #lab2 quiet: only its operators may speak"}],
     ),
     (
         events.RoomSet("#lab2", "ann", "open", "slow 10"),
-        [{"type": "room", "room": "#lab2", "by": "ann", "setting": "open", "still": "slow 10"}],
+        [{"type": "room", "room": "#lab2", "by": "ann", "setting": "open", "still": "slow 10",
+                "text": "ann opened #lab2 for talk: its members may speak again, once in 10 seconds"}],
     ),
     (
         events.RoomShown("#lab2", ("quiet",), "ann", ("bob",)),
-        [{"type": "room", "room": "#lab2", "settings": ["quiet"], "creator": "ann", "operators": ["bob"]}],
+        [{"type": "room", "room": "#lab2", "settings": ["quiet"], "creator": "ann", "operators": ["bob"],
+                "text": "Everybody may enter #lab2. Only its operators may speak.\n"
+                "It was made by ann; its operators: bob. /help room says more."}],
     ),
     (
         events.SanctionList("#lab2", (events.SanctionRow("bob", "mute", "ann", "", None),)),
@@ -668,6 +678,7 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
                 "type": "bans",
                 "room": "#lab2",
                 "people": [{"name": "bob", "action": "mute", "by": "ann", "why": "", "seconds": None}],
+                "text": "bob: muted for good, by ann",
             }
         ],
     ),
@@ -688,7 +699,8 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
     (
         events.PersonShown(PERSON, 12.00049, "anna"),
-        [{"type": "whois", **PERSON_SHOWN, "connected": 12.0, "logged_in_as": "anna"}],
+        [{"type": "whois", **PERSON_SHOWN, "connected": 12.0, "logged_in_as": "anna",
+                "text": WHOIS}],
     ),
     (events.QrShown("http://h:1/#lab", ("010", "001")), [{"type": "qr", "url": "http://h:1/#lab",
                 "rows": ["010", "001"]}]),
@@ -730,7 +742,12 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
             "members": [{"name": "bob", "queued": 0.8, "written": 0.912}], "more": 3,
         }],
     ),
-    (events.TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
+    (events.TokenShown("t0ken"), [{"type": "token", "token": "t0ken", "text": TOKEN}]),
+    (
+        events.SanctionList("#lab2", ()),
+        [{"type": "bans", "room": "#lab2", "people": [],
+                "text": "Nobody is banned from #lab2 or muted in it."}],
+    ),
     (events.Restored(("numbers on",)), [{"type": "restored", "settings": ["numbers on"]}]),
     (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
     (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),

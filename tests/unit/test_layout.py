@@ -42,7 +42,7 @@ LAYERS = """
     dialects.typed      dialects.rows   dialects.drawing    dialects.amounts
     dialects.buffer     dialects.completing
     dialects.tables     dialects.speech
-    dialects.help   dialects.insights
+    dialects.help   dialects.insights   dialects.sentences
     dialects.render dialects.editing
     dialects.screen
     dialects.views

@@ -214,13 +214,14 @@ def test_what_an_operator_does_is_told_in_its_room():
     code = """const chat = new Chat("ann");
         TAKES.joined(chat, { room: "#a", topic: "", people: [], count: 0, last: 0 });
         for (const event of [
-          { type: "moderated", room: "#a", by: "bob", action: "ban", name: "cy", why: "rude", seconds: 60 },
-          { type: "moderated", room: "#b", by: "bob", action: "op", name: "cy" },
-          { type: "room", room: "#a", by: "bob", setting: "slow 10" },
-          { type: "room", room: "#a", settings: [], creator: "bob", operators: [] },
+          { type: "moderated", room: "#a", by: "bob", text: "bob banned cy from #a" },
+          { type: "moderated", room: "#b", by: "bob", text: "bob made cy an operator of #b" },
+          { type: "room", room: "#a", by: "bob", text: "bob made #a quiet" },
+          { type: "room", room: "#a", settings: [], creator: "bob", text: "Everybody may enter #a." },
         ]) chat.take(event, []);
-        return chat.room("#a").rows.map((row) => row.text.trim());"""
-    assert in_node(["state.js"], code) == ["bob: /ban cy rude", "bob: /op cy", "bob: /room slow 10"]
+        return chat.room("#a").rows.map((row) => row.text);"""
+    told = ["bob banned cy from #a", "bob made cy an operator of #b", "bob made #a quiet"]
+    assert in_node(["state.js"], code) == told
 
 
 def test_an_older_line_with_the_same_text_does_not_hide_one_that_waits():
