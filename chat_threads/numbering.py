@@ -145,7 +145,8 @@ class Numbering:
     def _refusal(self, draft: ordered.Draft) -> ChatError | None:
         """Why a message may not be said in a governed room; None: it may."""
         sender = self._somebody(draft.origin, draft.who, draft.sender)
-        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, draft.text)
+        typed = f"/me {draft.text}" if draft.kind == "action" else draft.text
+        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, typed)
 
     def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
         return Somebody.of(origin, identity, name)
@@ -153,6 +154,7 @@ class Numbering:
     def _silence(
         self, governance: Governance, room_id: int, room: str, sender: Somebody, text: str
     ) -> ChatError | None:
+        """Why the person may not say this now, a text as it is typed; None: they may."""
         error = governance.speaking(room, sender, self.at)
         if error is None and governance.slow and not governance.rank(sender):
             return self._too_soon(governance.slow, room_id, room, sender, text)
@@ -196,7 +198,7 @@ class Numbering:
             return
         if governance := self.governed.get(item.room_id):
             sender = self._somebody(item.origin, item.who, item.by)
-            if error := self._silence(governance, item.room_id, item.room, sender, item.text):
+            if error := self._silence(governance, item.room_id, item.room, sender, f"/topic {item.text}"):
                 self.refused.append((item, error))
                 return
         self.batch.topics[item.room_id] = item.topic

@@ -317,10 +317,11 @@ def _person_shown(style: Style, event: events.PersonShown) -> str:
 
 
 def _qr_shown(style: Style, event: events.QrShown) -> str:
-    """The code has its own colours, and stays undimmed. Of one that is too wide for a terminal, only the address."""
-    fits = len("* ") + qr.columns(event.rows, style.blocks) <= _room_in(style)
-    code = qr.drawn(event.rows, style.blocks) if fits else []
-    return _line(style, event.url) + "".join(f"* {line}\r\n" for line in code)
+    """The code has its own colours, and stays undimmed. Of one that is too wide for the window, only the address."""
+    needs = MARGIN + qr.columns(event.rows, style.blocks)
+    if needs > _room_in(style):
+        return _lines(style, event.url, f"The QR code needs a window of {needs + MARGIN} columns.")
+    return _line(style, event.url) + "".join(f"* {line}\r\n" for line in qr.drawn(event.rows, style.blocks))
 
 
 def _stats_shown(style: Style, event: events.StatsShown) -> str:

@@ -36,6 +36,10 @@ from .typed import (
 
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 EDIT = "/edit"  # among the settings that are kept
+LOST_LETTER = (
+    "Your telnet has lost a letter, where \ufffd stands, so nothing was sent. Erase that, and type the letter again. If"
+    " it is lost again, connect with: telnet -E -- HOST -PORT"
+)
 LETTER = 1.0  # seconds in which all bytes of a character come
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
@@ -79,7 +83,7 @@ class TextDialect(Preferences):
         super().__init__(settings.replay, blocks)
         self._telnet = Telnet()
         self._mode = Mode.LINES
-        self._edits = False  # whether the person edits lines, or did before they came back
+        self._edits = False  # whether the person has wanted to edit lines, perhaps before they came back
         self._editor: LineEditor | Screen = LineEditor(LINE)
         self._screen: Screen | None = None  # with Mode.KEYS
         self._keys: Editing | None = None  # has the lines of a client that sends keys
@@ -297,7 +301,7 @@ class TextDialect(Preferences):
         to be sent before it. ``current`` says which room is the current one, and ``believed`` which one the person may
         take for it, and ``slow`` how many seconds they must wait there between two messages. They do not wait."""
         self._current, self._believed, self._slow = current, believed or current, slow
-        self._edits = self._edits and on
+        self._edits = on and not self._telnet.has_own_line
         if on and self._mode is Mode.LINES:
             if self._telnet.has_own_line:
                 return OWN_LINE
@@ -383,7 +387,7 @@ class TextDialect(Preferences):
         elif self._screen is not None:
             self._to_lines()
         elif self._mode is not Mode.LINES and keys:
-            self._mode, self._edits = Mode.KEYS, True
+            self._mode = Mode.KEYS
             self._screen = self._editor = Screen(self._telnet.size, self._answers, self._current, self._believed)
             self._keys = self._screen.editing
             self._obeyed = False
@@ -445,6 +449,9 @@ class TextDialect(Preferences):
                 if problem := too_long(text):
                     keys.hold()
                     return Request(problem)
+                if "\ufffd" in text:
+                    keys.hold()
+                    return events.WireBytes(self._said(LOST_LETTER))
                 moved = self._screen.moved()
                 if moved and is_for_the_room(text) and not self._screen.is_confirmed(text):
                     keys.hold()

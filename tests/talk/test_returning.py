@@ -116,6 +116,18 @@ def edits_again(server, token: str, speaks: bytes, line: str) -> bool:
     return ASKS_FOR_KEYS in came
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["still connected", "gone"])
+def test_that_one_edits_lines_is_kept_as_soon_as_one_wants_it(server, there):
+    ann = server.client("ann")
+    token = token_of(ann)
+    ann.send("/edit on")
+    ann.expect("asked to send each key")
+    if not there:
+        ann.sock.close()
+        wait_for(lambda: not server.chat.sessions.people())
+    assert edits_again(server, token, KNOWN, "/resume {}")
+
+
 @pytest.mark.parametrize("line", ["/resume {}", "eve\r\n/resume {}"])
 def test_a_person_who_edited_lines_does_so_again_with_a_client_that_speaks_telnet(server, line):
     ann = Editor(server.port, "ann")

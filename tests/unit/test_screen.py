@@ -587,6 +587,17 @@ def test_a_text_of_several_messages_is_not_sent_at_all_in_a_slow_room(seconds):
         assert len(drain(dialect)[1]) == 1
 
 
+def test_a_line_of_which_a_letter_was_lost_is_not_sent():
+    """By telnet, for its own prompt: one has to know it before everybody reads the rest."""
+    dialect = editing()
+    dialect.feed("type Н rest".encode().replace(b"\x9d", b"") + b"\r\r")
+    drawn, lines = drain(dialect)
+    assert lines == []
+    assert drawn.count(b"Your telnet has lost a letter") == 1
+    dialect.feed(b"\x1b[D" * 5 + b"\x7f" + "Н".encode() + b"\r")
+    assert drain(dialect)[1] == [commands.Say("type Н rest")]
+
+
 IN_LAB = replace(HERE, room="#lab")
 
 

@@ -1245,7 +1245,10 @@ SEEN = (
         events.QrShown("http://h:1/#lab", ("010", "011", "001")),
         ["* http://h:1/#lab", "* \x1b[30;47m █▄\x1b[0m", "* \x1b[30;47m  ▀\x1b[0m"],
     ),
-    (events.QrShown("http://h:1/#lab", ("0" * 77,) * 77), ["* http://h:1/#lab"]),  # wider than a terminal
+    (
+        events.QrShown("http://h:1/#lab", ("0" * 77,) * 77),
+        ["* http://h:1/#lab", "* The QR code needs a window of 81 columns."],
+    ),
     (
         STATS,
         [
