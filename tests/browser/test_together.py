@@ -184,6 +184,17 @@ def test_what_was_begun_after_join_goes_with_it_into_the_new_room(start_process,
     carl.until("() => app.chat.shown.name === '#open'")
     assert carl.box.input_value() == "half a li"
     assert carl.page.evaluate("() => app.chat.room('#lobby').draft") == ""
+    carl.box.fill("")
+    slow.cut()
+    carl.until("() => !app.wire.ready")
+    carl.say("/leave #open", "/join #next", "in next", "/join #open", "in open")
+    slow.mend()
+    carl.expect("in open")
+    carl.firm()
+    assert carl.page.evaluate("() => ['#next', '#open'].map((room) => app.chat.room(room).rows.at(-1).text)") == [
+        "in next",
+        "in open",
+    ]
 
 
 def test_whoever_is_sent_out_is_told_by_whom_and_why_and_sees_every_answer(start_process, tab, browser):

@@ -224,6 +224,26 @@ def test_what_an_operator_does_is_told_in_its_room():
     assert in_node(["state.js"], code) == told
 
 
+def test_whoever_has_to_leave_reads_why_and_is_in_another_room_only_if_nothing_was_begun():
+    code = """return [[], ["#b"]].flatMap((others) => ["", "half a li"].flatMap((draft) => ["", "1"].map((ref) => {
+          const chat = new Chat("ann");
+          for (const room of [...others, "#a"]) {
+            TAKES.joined(chat, { room, topic: "", people: [], count: 0, last: 0 });
+          }
+          chat.shown = chat.room("#a");
+          chat.shown.draft = draft;
+          chat.take({ type: "moderated", room: "#a", by: "bob", text: "bob sent ann out of #a" }, []);
+          chat.take({ type: "left", room: "#a", current: others[0] || null, ref }, []);
+          return [chat.shown && chat.shown.name, chat.place.draft, ...chat.place.rows.map((row) => row.text)];
+        })));"""
+    sent, left = "bob sent ann out of #a", "You left #a."
+    nowhere = f"{left} You are in no room now."
+    there = ["#b", "", sent, f"{left} This is #b."], ["#b", "", f"{left} This is #b."]
+    none = [None, "", sent, nowhere], [None, "", nowhere]
+    kept = [None, "half a li", sent, nowhere], [None, "half a li", nowhere]
+    assert in_node(["state.js"], code) == [*none, *kept, *there, *kept]
+
+
 def test_an_older_line_with_the_same_text_does_not_hide_one_that_waits():
     code = """const chat = new Chat("ann");
         const said = (number) => chat.take({ type: "message", room: "#lobby", number, at: "2026-11-24T14:23:25.985Z",
