@@ -286,8 +286,13 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
     return _line(style, found) + _page_lines(style, event.messages, True) + star + older
 
 
+def _cell(style: Style, header: str, text: str, most: int) -> str:
+    """A cell of a table. It is cut so that it fits into one row also where the window is too narrow for columns."""
+    return shortened(text, max(10, min(most, _room_in(style) - len(f"  {header}: "))))
+
+
 def _room_list(style: Style, event: events.RoomList) -> str:
-    rows = [[row.room, str(row.people), str(row.messages), shortened(row.topic, 30)] for row in event.rooms]
+    rows = [[row.room, str(row.people), str(row.messages), _cell(style, "topic", row.topic, 30)] for row in event.rooms]
     shown = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2), shrink=((3, 10), (0, 20)))
     return shown + (_line(style, f"and {counted(event.more, 'more room')}.") if event.more else "")
 
@@ -300,7 +305,12 @@ def _people_list(style: Style, event: events.PeopleList) -> str:
     if not event.people:
         return _line(style, f"Nobody is in {event.room}.")
     rows = [
-        [person.name, shortened(" ".join(person.rooms), 30), time_span(person.idle), shortened(_away(person.away), 20)]
+        [
+            person.name,
+            _cell(style, "rooms", " ".join(person.rooms), 30),
+            time_span(person.idle),
+            _cell(style, "away", _away(person.away), 20),
+        ]
         for person in event.people
     ]
     names = ["name", "rooms", "idle", "away"]

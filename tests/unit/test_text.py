@@ -1897,7 +1897,24 @@ def test_a_table_that_became_a_list_keeps_each_value_beside_its_header():
     ]
     (row,) = events.RoomList((events.RoomRow("#a", 10**9, 10**9, "d" * 200),), 0).rooms
     lines = dialect.views.own.encode((events.RoomList((row,), 0),)).decode().splitlines()
-    assert lines[-2:] == ["*   topic:", "*     " + "d" * 29 + "…"]
+    assert lines[-1].startswith("*   topic: ddd")
+    assert lines[-1].endswith("d…")
+
+
+@for_each("columns", [24, 30, 36])
+def test_a_cell_that_is_cut_in_a_list_ends_with_its_row(columns):
+    dialect = dialect_of("ann")
+    dialect.window(columns)
+    long = "A topic that is rather long, and goes on and on"
+    ann = events.PersonRow("ann", tuple(f"#room{n}" for n in range(9)), 2.0, long)
+    for event in (
+        events.RoomList((events.RoomRow("#" + "x" * 30, 1, 2, long),), 0),
+        events.PeopleList(None, (ann,), 0),
+    ):
+        lines = dialect.views.own.encode((event,)).decode().splitlines()
+        cut = [line for line in lines if line.endswith("…")]
+        assert cut
+        assert all(re.match(r"\*   (topic|rooms|away|idle): ", line) for line in cut), lines
 
 
 @for_each("event", [WIDE_THREADS, WIDE_LOCKS, WIDE_ROOMS, WIDE_PEOPLE, STATS])
