@@ -45,6 +45,7 @@ MISSING = "bad_request"  # the code of the error of a request without its passwo
 WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
 ANSWER = 10.0  # seconds in which the server says whether it makes sense to type a password
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
+AWARE = 2.0  # seconds after which the user has seen a question
 SEEN = 5.0  # seconds in which somebody who looks at the keyboard may miss that they had to leave their room
 LONGEST = 60  # columns of a line in an error about it
 NOT_HERE = ("/edit", "edit")  # commands of telnet alone
@@ -91,6 +92,7 @@ class Talk:
         self._sent_out = ("", -SEEN)  # the room that the user had to leave, and when; set by the thread in ``listen``
         self._begun: str | None = None  # the room in which the line was begun, likewise
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
+        self._held_at = 0.0  # when it was asked first; likewise
         self._typed = ""  # the line that is being carried out, without a secret in it; the keyboard's thread
         self._waiting: dict[Asked, tuple[str, float]] = {}  # what has no answer yet, and since when; likewise
         self._told_to_scroll = False  # since the last line; the keyboard's thread
@@ -176,16 +178,21 @@ class Talk:
         """The user begins to type a line, for the room that is the current one by then; or for one that they had to
         leave a moment before, and perhaps do not know it yet."""
         left, at = self._sent_out
+        self._held = None
         self._begun = left if time.monotonic() - at < SEEN else self.chat.heading
 
     def holds(self, typed: str) -> bool:
         """Whether the typed line must not be carried out, because the user was put into another room while typing, and
-        may not know. Says so; a second Enter sends the line, unless it has changed: then that was typed ahead."""
+        may not know. Says so; a second Enter sends the line, unless it has changed within AWARE seconds: then that was
+        typed ahead."""
         begun, now = self._begun, self.chat.heading
         moved = begun and now and fold(begun) != fold(now)
-        if not moved or self._form or not is_for_the_room(typed) or self._held == (typed, now):
+        line, room = self._held or ("", None)
+        asked = room == now and (line == typed or time.monotonic() - self._held_at >= AWARE)
+        if not moved or self._form or not is_for_the_room(typed) or asked:
             self._begun, self._held, self._sent_out = now, None, ("", -SEEN)
             return False
+        self._held_at = self._held_at if room == now else time.monotonic()
         self._held = typed, now
         self._print(events.Notice(MOVED.format(now, begun)))
         return True

@@ -26,6 +26,7 @@ LINE = 8192  # bytes in a line, without its end
 _TO_REGION = b"\x1b7\x1b[?6h\x1b[999B\n"
 _BACK = b"\x1b[?6l\x1b8"
 
+AWARE = 2.0  # seconds after which the person has seen a question
 FRESH = 2.0  # seconds after which what is typed may look wrong, because the person goes on typing
 
 _BELOW = 2  # rows that the line and the status line take
@@ -103,6 +104,8 @@ class Screen:
         self._current, self._believed = current, believed or current
         self._begun: str | None = None  # the room in which the line was begun
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then
+        self._held_at = 0.0  # when it was asked first, by the clock of Situation
+        self._at = 0.0  # the time now, as it was told last
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
@@ -173,6 +176,7 @@ class Screen:
         """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
+        self._at = situation.at
         if self.question is Question.DUE:
             self.question, self._asked_at = Question.ASKED, situation
             self._asked += 1
@@ -212,9 +216,11 @@ class Screen:
 
     def is_confirmed(self, line: str) -> bool:
         """Whether an Enter sends a line that was begun in another room: the second one does, unless the line has
-        changed since the person was asked. Then that was typed ahead, and no answer."""
+        changed within AWARE seconds since the person was asked. Then that was typed ahead, and no answer."""
         asked, self._held = self._held, (line, self._current())
-        if asked == self._held:
+        if asked is None or asked[1] != self._held[1]:
+            self._held_at = self._at
+        if asked == self._held or self._at - self._held_at >= AWARE:
             self._begun, self._held = self._current(), None
         return self._held is None
 

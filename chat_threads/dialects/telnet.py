@@ -327,6 +327,11 @@ class Telnet:
         return b"" if self._wants_keys else self._options.withdraw((DO, ECHO))
 
     @property
+    def shows(self) -> bool:
+        """Whether the client shows what is typed, as far as is known: it has not agreed, and is not about to answer."""
+        return not self._spoken or self._options.state((DO, ECHO)) in (State.NO, State.WANT_NO)
+
+    @property
     def hides(self) -> bool | None:
         """Whether the client has agreed to that; None: it has never said anything by telnet."""
         return self._options.on((DO, ECHO)) if self._spoken else None

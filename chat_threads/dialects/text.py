@@ -225,7 +225,7 @@ class TextDialect(Preferences):
         return request
 
     def _take_answer(self, form: Form, line: bytes | None) -> Request | None:
-        if line and self._hiding and not self._told_shown and not self._telnet.hides:
+        if line and self._hiding and not self._told_shown and self._telnet.shows:
             self._told_shown = True
             self._tell(SHOWN)
         try:

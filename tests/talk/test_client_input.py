@@ -317,6 +317,22 @@ def test_a_line_is_not_said_in_a_room_that_it_was_not_begun_for():
         assert not talk.holds(typed)
 
 
+def test_whoever_has_had_time_to_read_the_question_is_not_asked_again_if_the_line_is_changed(monkeypatch):
+    monkeypatch.setattr("chat_threads.client.talk.AWARE", 1000.0)
+    chat = Chat()
+    talk = Talk(chat, lambda lines, error: None)  # type: ignore[arg-type]
+    talk.begin()
+    chat.heading = "#lobby"
+    assert [talk.holds("one"), talk.holds("one!")] == [True, True]
+    monkeypatch.setattr("chat_threads.client.talk.AWARE", 0.0)
+    assert not talk.holds("one!?")
+    talk.begin()
+    chat.heading = "#lab"
+    assert talk.holds("one!?"), "another room"
+    talk.begin()
+    assert not talk.holds("erased, and begun here")
+
+
 def test_whoever_is_sent_out_of_a_room_while_typing_does_not_say_the_line_elsewhere_unawares(server, screen, connect):
     ann = connect(server, "ann", room="#lab")
     bob = screen(server, "bob")

@@ -628,6 +628,22 @@ def test_a_line_that_was_begun_in_another_room_is_held_until_an_enter_after_the_
     assert b"You are in" not in drawn
 
 
+def test_whoever_has_had_time_to_read_the_question_is_not_asked_again_if_the_line_is_changed():
+    dialect, room = in_room()
+    dialect.feed(b"for the lab")
+    drain(dialect)
+    room[0] = "#lobby"
+    for at, typed, sent in ((1.0, b"\r", 0), (1.5, b"!\r", 0), (4.0, b"?", 0), (4.0, b"\r", 1), (4.0, b"next\r", 1)):
+        dialect.feed(typed)
+        drawn, lines = drain(dialect, replace(HERE, at=at))
+        assert (len(lines), b"You are in #lobby now" in drawn) == (sent, at < 2)
+    dialect.feed(b"and now")
+    drain(dialect, replace(HERE, at=9.0))
+    room[0] = "#lab3"
+    dialect.feed(b"\r")
+    assert b"You are in #lab3 now, not in #lobby" in drain(dialect, replace(HERE, at=9.0))[0]
+
+
 @for_each("line", [b"/msg bob hello", b"/join #lab2", b"/who", b"/search x", b"/nonsense", b"/edit off"])
 @for_each("now", ["#lobby", None])
 def test_a_line_that_is_not_about_the_current_room_is_not_held(line, now):
