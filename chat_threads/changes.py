@@ -107,7 +107,7 @@ class Set(Change):
 @dataclass(frozen=True, slots=True)
 class Invite(Change):
     """Let a person enter the room while it is invite-only, now or later. The invitation itself is shown to the person
-    elsewhere. Those who are ``gone`` can never come back, and make room."""
+    elsewhere. Those who are ``gone`` can never come back: they make room for others."""
 
     person: Somebody
     gone: tuple[int, ...] = ()
@@ -149,7 +149,7 @@ class Uninvite(Change):
 
 @dataclass(frozen=True, slots=True)
 class Appoint(Change):
-    """Make a person an operator of the room. Those who are ``gone`` can never come back, and make room."""
+    """Make a person an operator of the room. Those who are ``gone`` can never come back: they make room for others."""
 
     person: Somebody
     gone: tuple[int, ...] = ()

@@ -328,7 +328,7 @@ class Telnet:
 
     @property
     def shows(self) -> bool:
-        """Whether the client shows what is typed, as far as is known: it has not agreed, and is not about to answer."""
+        """Whether the client shows what is typed, as far as is known: it has not agreed to hide it, nor may it yet."""
         return not self._spoken or self._options.state((DO, ECHO)) in (State.NO, State.WANT_NO)
 
     @property

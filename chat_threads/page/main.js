@@ -337,7 +337,7 @@ class App {
 
   // --- the screen ---------------------------------------------------------------------------------------------
 
-  // Somebody turns to a room: the answer to an earlier /join leads away from it no more.
+  // Somebody turns to a room: the answer to an earlier /join no longer leads away from it.
   show(room) {
     for (const item of this.outbox.items) item.goes = false;
     this.first = "";

@@ -620,7 +620,7 @@ def test_a_guest_who_has_left_for_good_is_on_no_list_and_the_owner_hears_of_it_b
     cy.ask("/token")
     ann.send("/op bob", "/op cy", "/room invite-only")
     ann.expect("* The role ends with bob's connection: bob has neither account nor token.")
-    ann.expect("* 1 person here has neither account nor token: whoever of them leaves needs another invitation.")
+    ann.expect("* 1 person here has neither account nor token. If they leave, they need another invitation.")
     ann.send("/room")
     ann.expect("* Invited: bob, cy.")
     ann.expect("its operators: bob, cy.")
