@@ -95,6 +95,7 @@ class Talk:
         self._held_at = 0.0  # when it was asked first; likewise
         self._typed = ""  # the line that is being carried out, without a secret in it; the keyboard's thread
         self._waiting: dict[Asked, tuple[str, float]] = {}  # what has no answer yet, and since when; likewise
+        self._later: dict[str, str] = {}  # lines that were typed without a connection, by ref; both threads'
         self._told_to_scroll = False  # since the last line; the keyboard's thread
         self._write = write
         self._screen = screen
@@ -156,8 +157,8 @@ class Talk:
         it begins with a command, or one was typed in front of it, all of it belongs to that command.
         """
         self._told_to_scroll = False
-        if self._form is None and is_shown(typed):
-            self._write(self._dialect.typed(typed).replace("\r\n", "\n").removesuffix("\n"), False)
+        if self._form is None and is_shown(typed) and self.chat.online:  # otherwise it is shown with its answer
+            self._show_typed(typed)
         lines = typed.count("\n") + 1
         messages = [typed] if lines == 1 else in_messages(clean_lines(typed))
         if self._form:
@@ -173,6 +174,9 @@ class Talk:
                 if not self._say(message, waits=messages[1:] != []):
                     return "\n".join(messages[at:]) if at else typed
         return ""
+
+    def _show_typed(self, line: str) -> None:
+        self._write(self._dialect.typed(line).replace("\r\n", "\n").removesuffix("\n"), False)
 
     def begin(self) -> None:
         """The user begins to type a line, for the room that is the current one by then; or for one that they had to
@@ -336,6 +340,8 @@ class Talk:
         asked = self.chat.submit(**request)
         waiting = {each: about for each, about in self._waiting.items() if not each.done()}
         self._waiting = waiting | {asked: (self._typed, time.monotonic())}
+        if self._screen and not self.chat.online:
+            self._later[asked.ref] = self._typed
         asked.add_done_callback(partial(self._answered, self._typed))
         return asked
 
@@ -347,6 +353,8 @@ class Talk:
     def _answered(self, typed: str, asked: Any) -> None:
         """Answers and refusals are shown as events. A request that gets no answer is reported here."""
         error = asked.exception()
+        if isinstance(error, Disconnected):
+            self._later.pop(asked.ref, None)
         if isinstance(error, Disconnected) and asked.ref not in self._unseen:
             self.failed = True
             what = "This may have arrived or not" if asked.sent else "This was not sent"
@@ -369,6 +377,9 @@ class Talk:
         ref = kind = ""
         if isinstance(event, events.Answer):
             ref, kind, event = event.ref, event.kind, event.event
+        line = self._later.pop(ref, "")
+        if line and not isinstance(event, (events.Ack, events.PrivateLine)):
+            self._show_typed(line)
         if isinstance(event, (events.Departed, events.RoomDeleted)):
             self._sent_out = ("", -SEEN) if ref or self.room != event.room else (event.room, time.monotonic())
         first = self._new_here

@@ -371,6 +371,8 @@ def test_alt_enter_begins_another_line_and_a_second_ctrl_c_does_not_leave(server
     ann.type("two")
     ann.keys("Enter")
     ann.expect(r"ann: one$", r"^  \| two$", r"^>$")
+    ann.enter("/who")
+    ann.expect(r"^> /who$", r"^\* name", r"^>$")
     ann.type("erased")
     ann.keys("C-c")
     ann.expect("^>$")

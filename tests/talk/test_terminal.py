@@ -709,7 +709,11 @@ def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_me
     ann.resize(100, 30)
     process = start_process(port=port)
     ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")
-    assert not any(line.startswith("…") for line in ann.lines())
+    shown = ann.lines()
+    assert not any(line.startswith("…") for line in shown)
+    assert shown[shown.index("> /who") + 1].startswith("* name"), "the answer stands below it"
+    assert shown.count("> /who") == 1
+    assert shown.index("> /who") > shown.index("* Connected again.")
     with process.client("bob") as bob:
         assert [line.partition("] ")[2] for line in bob.ask("/history")[-3:]] == [
             *("ann: typed meanwhile", "ann: a line that is wider than this window, which has forty columns"),

@@ -1952,6 +1952,18 @@ def test_an_event_counts_at_least_as_many_lines_as_it_shows():
         assert event.lines >= len(lines_of(event)), type(event)
 
 
+@for_each(("answer", "told"), [(b"", False), (b"\xff\xfd\x01", False), (b"\xff\xfe\x01", True)])
+def test_a_password_that_comes_before_telnets_answer_is_not_said_to_have_been_shown(answer, told):
+    ann = dialect_of(None)
+    ann.feed(b"\xff\xfb\x1f")  # it speaks telnet
+    ann.admitted("ann")
+    ann.ask(commands.Login("ann"))
+    drain(ann)
+    ann.feed(answer + b"secret words\r\n")
+    shown = b"".join(each.data for each in drain(ann) if isinstance(each, events.WireBytes))
+    assert (b"has shown what you typed" in shown) == told
+
+
 def test_tables_are_as_wide_as_the_window_and_windows_of_about_one_width_share_the_views_of_rooms():
     """RFC 1073. The size may come before the name, and change later."""
     ann, bob = dialect_of(None), dialect_of("bob")
