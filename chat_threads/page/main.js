@@ -179,7 +179,8 @@ class App {
     if (type === "join" && chat.room(request.room) && !leaving) return this.show(chat.room(request.room));
     if (place && !here && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
     if (HERE.test(type) && !request.room && here) request.room = here;
-    if (/^(say|action|typed)$/.test(type) && !request.room) return this.problem("This is not a room.");
+    const named = request.room || /^\S+ +#/.test(request.line);
+    if (/^(say|action|typed)$/.test(type) && !named) return this.problem("That works in a room only. Choose one first.");
     const item = this.ask(request);
     if (/^(join|create)$/.test(type)) Object.assign(item, { goes: true, begun: chat.place.draft });
     return item;
@@ -420,7 +421,7 @@ class App {
     };
     for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
     byId("to-end").hidden = !room || (conversation.follow && room.attached);
-    byId("text").placeholder = `Message ${texts.place}`;
+    byId("text").placeholder = room ? `Message ${room.name}` : "";
     this.drawLists(room);
   }
 
