@@ -145,25 +145,25 @@ class Numbering:
     def _refusal(self, draft: ordered.Draft) -> ChatError | None:
         """Why a message may not be said in a governed room; None: it may."""
         sender = self._somebody(draft.origin, draft.who, draft.sender)
-        typed = f"/me {draft.text}" if draft.kind == "action" else draft.text
-        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, typed)
+        what = "this action" if draft.kind == "action" else "this"
+        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, draft.text, what)
 
     def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
         return Somebody.of(origin, identity, name)
 
     def _silence(
-        self, governance: Governance, room_id: int, room: str, sender: Somebody, text: str
+        self, governance: Governance, room_id: int, room: str, sender: Somebody, text: str, what: str
     ) -> ChatError | None:
-        """Why the person may not say this now, a text as it is typed; None: they may."""
+        """Why the person may not say this text now; None: they may. ``what``: what an error calls it."""
         error = governance.speaking(room, sender, self.at)
         if error is None and governance.slow and not governance.rank(sender):
-            return self._too_soon(governance.slow, room_id, room, sender, text)
+            return self._too_soon(governance.slow, room_id, room, sender, text, what)
         return error
 
-    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, text: str) -> ChatError | None:
+    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, text: str, what: str) -> ChatError | None:
         now = (room_id, sender.identity) in self.spoke
         if wait := slow if now else self._rooms.spoken.wait(room_id, slow, sender.identity, self.at):
-            return TooSoon(room, slow, wait, text)
+            return TooSoon(room, slow, wait, text, what=what)
         self.spoke[room_id, sender.identity] = None
         return None
 
@@ -198,7 +198,7 @@ class Numbering:
             return
         if governance := self.governed.get(item.room_id):
             sender = self._somebody(item.origin, item.who, item.by)
-            if error := self._silence(governance, item.room_id, item.room, sender, f"/topic {item.text}"):
+            if error := self._silence(governance, item.room_id, item.room, sender, item.text, "this topic"):
                 self.refused.append((item, error))
                 return
         self.batch.topics[item.room_id] = item.topic

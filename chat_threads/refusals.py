@@ -69,10 +69,10 @@ class TooSoon(Told):
 
     code = "too_soon"
 
-    def __init__(self, room: str, slow: int, seconds: int, text: str = "", so: str = "") -> None:
-        """``text``: what was not sent. Of several lines that came at once, this tells which."""
+    def __init__(self, room: str, slow: int, seconds: int, text: str = "", so: str = "", what: str = "this") -> None:
+        """``text``: what was not sent, and ``what`` that is. Of several lines that came at once, this tells which."""
         first = text.partition("\n")[0][:NAMED]
-        again = f"Send this again in {span(seconds)}: {first}{'' if first == text else '…'}"
+        again = f"Send {what} again in {span(seconds)}: {first}{'' if first == text else '…'}"
         super().__init__(
             f"{room} is slow: everybody but its operators may speak once in {span(slow)}.{f' {so}' if so else ''}",
             again if text else f"Try again in {span(seconds)}.",

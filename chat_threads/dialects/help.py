@@ -34,15 +34,15 @@ _STAYS = "\xa0"  # a space at which textwrap does not end a line
 def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> list[str]:
     """The lines of the help that the event asks for, in at most ``room`` columns; ``editing``: /edit is on."""
     width = room - 2
-    lines = [] if event.named else textwrap.wrap(COME_IN, width)
+    lines = [] if event.named else _wrapped(COME_IN, width)
     if event.about == commands.TEXT:
-        lines += textwrap.wrap(A_TEXT, width)
+        lines += _wrapped(A_TEXT, width)
     elif event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
         lines.append(f"{row.usage}: {row.does}.")
         parts = row.more.split("\n")
         for part in parts:
-            lines += textwrap.wrap(part, width, subsequent_indent="  " if parts[1:] else "")
+            lines += _wrapped(part, width)
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
     if lines:
@@ -58,6 +58,11 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
         lines += textwrap.wrap(_whole(usage, width - 4), width, subsequent_indent=" " * 4)
         lines += textwrap.wrap(does, width, initial_indent="  ", subsequent_indent="  ")
     return [line.replace(_STAYS, " ") for line in lines]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in rows. Two spaces say that a row goes on with the one above it, as in a notice."""
+    return textwrap.wrap(text, width, subsequent_indent="  ")
 
 
 def _whole(usage: str, most: int) -> str:
@@ -85,12 +90,12 @@ def _packed(usages: Sequence[str], width: int) -> list[str]:
 
 def _groups(shown: Sequence[Row], width: int, offer: bool) -> list[str]:
     """The commands in groups, so that all of them fit into a terminal of 80 columns and 24 lines."""
-    lines = textwrap.wrap(A_TEXT, width)
+    lines = _wrapped(A_TEXT, width)
     for group in (TALK, *GROUPS):
         usages = [row.usage for row in shown if _GROUP_OF.get(row.name, TALK) == group]
         rows = _packed(usages, width - 9)
         lines += [f"{group if each is rows[0] else '':9}{each}" for each in rows]
-    lines += textwrap.wrap("/help COMMAND explains a command, and /help all says what each of them does.", width)
+    lines += _wrapped("/help COMMAND explains a command, and /help all says what each of them does.", width)
     if offer and any(row.name == "/edit" for row in shown):
-        lines += textwrap.wrap("Over telnet, /edit on keeps your line whole and fits all to your window.", width)
+        lines += _wrapped("Over telnet, /edit on keeps your line whole and fits all to your window.", width)
     return [line.replace(_STAYS, " ") for line in lines]

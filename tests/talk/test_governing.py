@@ -156,11 +156,15 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.expect("* Everybody may enter #lab. Everybody in it may speak.")
     ann.send("/room slow 600")
     bob.expect("* ann made #lab slow: only its operators may speak more often than once in 10 minutes")
-    bob.send("one", "two", "three", "/topic four")
+    bob.send("one", "two", "/me three", "/topic four")
     bob.expect("bob: one")
-    for unsent in ("two", "three", "/topic four"):  # each error says which line it is about
+    for what, unsent in (
+        ("this", "two"),
+        ("this action", "three"),
+        ("this topic", "four"),
+    ):  # each error says which line it is about
         told = bob.expect("! #lab is slow: everybody but its operators may speak once in 10 minutes.")
-        assert told.endswith(f"Send this again in 10 minutes: {unsent}")
+        assert told.endswith(f"Send {what} again in 10 minutes: {unsent}")
     ann.send("/mute bob 5x rude words")
     ann.expect("! 5x is not a time. Nothing was done. A time is like 10m, 2h or 3d.")
     ann.send("/ban bo", "/kick bo", "/mute 5m bob", "/room lab quiet", "/ban zed 5m early")

@@ -1928,7 +1928,7 @@ def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
     for name in (row.name, *row.aliases, row.name.upper()):
         text = lines_of(events.HelpShown(name))
         assert text[0] == f"* {row.usage}: {row.does}."
-        told = " ".join(line.removeprefix("* ") for line in text)
+        told = " ".join(line.removeprefix("* ").removeprefix("  ") for line in text)
         assert row.more.replace("\n", " ") in told
         for alias in row.aliases:
             assert re.search(f"Also: .*{re.escape(alias)}", told)
