@@ -70,7 +70,7 @@ class TooSoon(Told):
     code = "too_soon"
 
     def __init__(self, room: str, slow: int, seconds: int, text: str = "", so: str = "", what: str = "this") -> None:
-        """``text``: what was not sent, and ``what`` that is. Of several lines that came at once, this tells which."""
+        """``text``: what was not sent, to tell it from other lines that came at once; ``what``: what to call it."""
         first = text.partition("\n")[0][:NAMED]
         again = f"Send {what} again in {span(seconds)}: {first}{'' if first == text else '…'}"
         super().__init__(

@@ -180,7 +180,7 @@ class App {
     if (place && !here && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
     if (HERE.test(type) && !request.room && here) request.room = here;
     const named = request.room || /^\S+ +#/.test(request.line);
-    if (/^(say|action|typed)$/.test(type) && !named) return this.problem("That works in a room only. Choose one first.");
+    if (/^(say|action|typed)$/.test(type) && !named) return this.problem("That works only in a room. Choose one first.");
     const item = this.ask(request);
     if (/^(join|create)$/.test(type)) Object.assign(item, { goes: true, begun: chat.place.draft });
     return item;

@@ -210,7 +210,7 @@ def test_whoever_is_sent_out_is_told_by_whom_and_why_and_sees_every_answer(start
     xena.expect("You left #lab. You are in no room now.")
     xena.say("/join #lab", "hello?", "/bans", "/bans #lab")
     xena.expect("You were sent out of #lab (too loud).")
-    assert len(xena.log.locator("li", has_text="That works in a room only. Choose one first.").all()) == 2
+    assert len(xena.log.locator("li", has_text="That works only in a room. Choose one first.").all()) == 2
     xena.until("() => document.querySelectorAll('#log .error').length === 4")  # /bans #lab has the answer of /join
     yuri.expect("ann banned yuri from #lab for 2 hours: bye")
     assert yuri.box.input_value() == "half a li"  # and it is said in no other room
