@@ -318,6 +318,15 @@ class UnknownPerson(Told):
         self.name, self.near = name, near
 
 
+class NotConnected(UnknownPerson):
+    """The name is an account's, whose person is not connected, or has another name now. ``operator``: of the server."""
+
+    def __init__(self, name: str, operator: bool = False) -> None:
+        whose = "an operator of the server" if operator else "an account"
+        Told.__init__(self, f"Nobody here is called {name} now. The name belongs to {whose}.")
+        self.name, self.near = name, None
+
+
 # --- lines and texts ----------------------------------------------------------------------------------
 
 

@@ -282,11 +282,13 @@ class PeopleList(Event):
 
 @dataclass(frozen=True, slots=True)
 class PersonShown(OneLine, Event):
-    """``logged_in_as`` is the name of the person's account, if it is not the name that the person has now."""
+    """``logged_in_as`` is the name of the person's account, if it is not the name that the person has now.
+    ``operator``: of the server, which only such operators are shown."""
 
     person: PersonRow
     connected: float  # seconds
     logged_in_as: str = ""
+    operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)

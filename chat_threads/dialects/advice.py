@@ -39,6 +39,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
         f"To write to the {problem.near} who is here now, type /msg {problem.near} and the text."
     ),
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
+    errors.NotConnected: lambda problem: "/who lists who is here.",
     refusals.InviteOnly: lambda problem: (
         "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first."
     ),

@@ -60,7 +60,7 @@ FORMS: dict[type, Form] = {
     events.RoomList: Form("rooms"),
     events.PersonRow: Form(optional=("account",), digits={"idle": 3}),
     events.PeopleList: Form("who"),
-    events.PersonShown: Form("whois", flat=("person",), optional=("logged_in_as",), digits={"connected": 3}),
+    events.PersonShown: Form("whois", flat=("person",), optional=("logged_in_as", "operator"), digits={"connected": 3}),
     events.QrShown: Form("qr"),
     events.StatsShown: Form(
         "stats",

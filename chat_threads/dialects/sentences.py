@@ -25,6 +25,8 @@ def person_shown(event: events.PersonShown) -> tuple[str, ...]:
         name = event.logged_in_as
         belongs = f"Logged in as {name}; the present name belongs to no account." if name else ""
         lines.append(belongs or "Logged in: the name belongs to an account.")
+    if event.operator:
+        lines.append("An operator of the server.")
     if person.away is not None:
         lines.append(f"Away: {person.away}" if person.away else "Away.")
     return tuple(lines)

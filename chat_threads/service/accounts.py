@@ -32,6 +32,8 @@ from .table import Context, does
 
 log = logging.getLogger(__name__)
 
+OPERATOR = "You are an operator of the server now, with all rights in every room."
+
 
 def _store(context: Context, session: Session, change: ordered.AccountChange) -> bool:
     """Submit a change and wait until it is stored; return whether it is. If not, the session is told why."""
@@ -102,6 +104,9 @@ def register(context: Context, session: Session, command: commands.Register) -> 
     log.info("%s registers", session)
     returning.begin(session)
     said = f"{account.name} is yours now: only whoever knows the password can have this name. You are logged in."
+    if session.operator:
+        log.info("%s is an operator of the server", session)
+        said += f" {OPERATOR}"
     session.answer(events.Notice(said, name=account.name))
 
 
@@ -173,9 +178,7 @@ def become_operator(context: Context, session: Session, command: commands.Become
             return
         context.sessions.logs_in(session, True, account.password.salt)
     log.info("%s is an operator of the server", session)
-    session.answer(
-        events.Notice("You are an operator of the server now, with all rights in every room.", name=account.name)
-    )
+    session.answer(events.Notice(OPERATOR, name=account.name))
 
 
 @does(commands.Unregister)

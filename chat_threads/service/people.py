@@ -15,6 +15,7 @@ from ..errors import (
     BadName,
     BadRequest,
     IgnoresItself,
+    NotConnected,
     NotStored,
     ReservedName,
     Told,
@@ -139,9 +140,17 @@ def who(context: Context, session: Session, command: commands.Who) -> None:
 
 @does(commands.Whois)
 def whois(context: Context, session: Session, command: commands.Whois) -> None:
-    other = context.sessions.named(command.name)
+    """Raise UnknownPerson, or NotConnected if the name is an account's. Who is an operator of the server is shown to
+    those who are."""
+    try:
+        other = context.sessions.named(command.name)
+    except UnknownPerson:
+        if account := context.accounts.named(command.name):
+            raise NotConnected(account.name, session.operator and context.accounts.is_operator(account)) from None
+        raise
     person = other.person(context.publisher.rooms_of(other, session))
-    session.answer(events.PersonShown(person, time.monotonic() - other.began, _account_besides(context, other)))
+    besides, operator = _account_besides(context, other), session.operator and other.operator
+    session.answer(events.PersonShown(person, time.monotonic() - other.began, besides, operator))
 
 
 @does(commands.Nick)

@@ -735,6 +735,34 @@ def test_the_servers_operators_are_named_or_show_the_token_that_it_prints_once(s
     assert _operators(again) == {"ann"}
 
 
+def test_whois_tells_a_name_that_belongs_to_an_account_and_operators_who_is_one(serve, program, caplog):
+    caplog.set_level("INFO", "chat_threads")
+    running = serve(operators=("boss", "root1"), db=":memory:")
+    cy = program("cy", running)
+    boss, chief, ann = (registered(program, name, running) for name in ("boss", "root1", "ann"))
+    assert "You are an operator of the server now, with all rights in every room." in str(boss.seen)
+    assert "operator" not in str(ann.seen)
+    assert len([each for each in caplog.messages if "boss" in each and "is an operator of the server" in each]) == 1
+    for asks, expected in ((boss, True), (ann, None), (cy, None)):
+        asks.send(type="whois", name="root1", ref="w")
+        assert asks.expect("whois", ref="w").get("operator") is expected
+    boss.send(type="whois", name="ann", ref="a")
+    assert "operator" not in boss.expect("whois", ref="a")
+    chief.send({"type": "quit"})
+    chief.rest()
+    ann.send({"type": "quit"})
+    ann.rest()
+    for asks, name, said in (
+        (cy, "ANN", "Nobody here is called ann now. The name belongs to an account."),
+        (cy, "root1", "Nobody here is called root1 now. The name belongs to an account."),
+        (boss, "root1", "Nobody here is called root1 now. The name belongs to an operator of the server."),
+        (cy, "zed", "Nobody here is called zed."),
+    ):
+        asks.send(type="whois", name=name, ref=name)
+        problem = asks.expect("error", ref=name)
+        assert (problem["code"], problem["text"]) == ("unknown_person", said)
+
+
 def _operators(server) -> set[str]:
     return {each.name for each in server.chat.sessions.people() if each.operator}
 

@@ -116,6 +116,14 @@ TYPED = [
         "#lab is only for people who were invited.", "Ask one of its operators for an invitation.",
         "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first.",
     ),
+    (
+        errors.NotConnected("ann"),
+        "Nobody here is called ann now. The name belongs to an account.", "", "/who lists who is here.",
+    ),
+    (
+        errors.NotConnected("ann", True),
+        "Nobody here is called ann now. The name belongs to an operator of the server.", "", "/who lists who is here.",
+    ),
     (refusals.NotInvited("bob", "#lab"), "bob is not invited to #lab.", "", "/room #lab names who is."),
     (
         refusals.NoAddress("bob", "#lab"),

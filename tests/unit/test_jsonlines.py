@@ -702,6 +702,14 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
         [{"type": "whois", **PERSON_SHOWN, "connected": 12.0, "logged_in_as": "anna",
                 "text": WHOIS}],
     ),
+    (
+        events.PersonShown(PERSON, 12.0, operator=True),
+        [{
+            "type": "whois", **PERSON_SHOWN, "connected": 12.0, "operator": True,
+            "text": "ann is in #lobby, #lab2.\nConnected for 12s, last typed 0s ago."
+            "\nAn operator of the server.\nAway: at lunch",
+        }],
+    ),
     (events.QrShown("http://h:1/#lab", ("010", "001")), [{"type": "qr", "url": "http://h:1/#lab",
                 "rows": ["010", "001"]}]),
     (

@@ -1185,6 +1185,15 @@ SEEN = (
         ["* bob is in #lobby, #lab2.", "* Connected for 2h, last typed 1m ago."],
     ),
     (
+        events.PersonShown(events.PersonRow("boss", ("#lobby",), 3, None, True), 50, operator=True),
+        [
+            "* boss is in #lobby.",
+            "* Connected for 50s, last typed 3s ago.",
+            "* Logged in: the name belongs to an account.",
+            "* An operator of the server.",
+        ],
+    ),
+    (
         events.PersonShown(events.PersonRow("bob", (), 3, "at lunch"), 50),
         ["* bob is in no room that you can see.", "* Connected for 50s, last typed 3s ago.", "* Away: at lunch"],
     ),
