@@ -97,5 +97,5 @@ def _groups(shown: Sequence[Row], width: int, offer: bool) -> list[str]:
         lines += [f"{group if each is rows[0] else '':9}{each}" for each in rows]
     lines += _wrapped("/help COMMAND explains a command, and /help all says what each of them does.", width)
     if offer and any(row.name == "/edit" for row in shown):
-        lines += _wrapped("Over telnet, /edit on keeps your line whole and fits everything to your window.", width)
+        lines += _wrapped("Over telnet, /edit on keeps your line whole and fits all text to your window.", width)
     return [line.replace(_STAYS, " ") for line in lines]
