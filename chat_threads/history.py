@@ -112,6 +112,7 @@ class History:
         self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
         self._ahead = 0  # lines published since the writers had sent everything; beyond AHEAD, the next batch waits
         self._failures = Seldom(LOG_PAUSE)  # log lines about commits that failed
+        self._failing = False  # whether the last of these lines is still true
         self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
         rooms = storage.rooms()
         last: dict[int, int | None] = {room.id: room.last for room in rooms}
@@ -249,6 +250,7 @@ class History:
                 self.commits.took(began, now, 0, str(failed))
                 if not self._give_up_on(failed) and (count := self._failures.happens()):
                     log.error("%s: not stored: %s (commits that failed: %d)", self.storage.path, failed, count)
+                    self._failing = True
                 answered = numbered.answered
                 refused = _not_stored((item for item in items if id(item) not in answered), failed)
                 if isinstance(failed, StorageUnsure):
@@ -258,8 +260,9 @@ class History:
                 published = [item for item in published if id(item) in shown and type(item) not in _NOT_STORED]
             else:
                 now, committed = time.monotonic(), batch
-                if self.commits.failure:
+                if self._failing:
                     log.info("%s: stored again", self.storage.path)
+                    self._failing = False
                 self._committed(numbered, began, now)
         elif numbered.spoke:
             self._rooms.spoken.note(numbered.spoke, numbered.at)
