@@ -157,15 +157,13 @@ def _keys(talk: Talk) -> KeyBindings:
         else:
             talk.tell(TOO_MUCH)
 
-    erased = False  # whether Ctrl-C has erased a line, and nothing was typed since
-
-    @keys.add(Keys.ControlC, filter=Condition(lambda: erased or get_app().current_buffer.text != ""))
+    @keys.add(Keys.ControlC, filter=Condition(lambda: talk.erased or get_app().current_buffer.text != ""))
     def erase(event: KeyPressEvent) -> None:  # as with /edit on; without a text, Ctrl-C leaves
-        nonlocal erased
         line = event.current_buffer
-        erased = line.text != ""
+        talk.erased = line.text != ""
         line.reset()
-        if not erased:
+        line.on_text_changed.fire()  # what is typed next is another line
+        if not talk.erased:
             talk.tell(LEAVES)  # the second one came perhaps by habit
 
     @keys.add(Keys.Escape, Keys.Enter)

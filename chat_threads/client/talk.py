@@ -68,7 +68,8 @@ def _is_command(line: str) -> bool:
 
 class Talk:
     """A person's conversation. The thread that reads the keyboard calls ``obey`` and ``enter``; another thread calls
-    ``listen``. The thread in ``listen`` sets the public attributes, except ``failed``; any thread may read them."""
+    ``listen``. The thread in ``listen`` sets the public attributes, except ``failed`` and ``erased``; any thread may
+    read them."""
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Talk:
         self._waiting: dict[Asked, tuple[str, float]] = {}  # what has no answer yet, and since when; likewise
         self._later: dict[str, str] = {}  # lines that were typed without a connection, by ref; both threads'
         self._told_to_scroll = False  # since the last line; the keyboard's thread
+        self.erased = False  # whether Ctrl-C has erased a line, and no other one was begun since; likewise
         self._write = write
         self._screen = screen
         self._fits = screen or terminal  # whether lines are to fit into a window
@@ -139,7 +141,7 @@ class Talk:
                 self._typed = ""
                 self._do(self._answer(self._form, line))
                 return
-            self._typed = without_secret(line)
+            self._typed = clean(without_secret(line))
             self._do(parse_line(line))
             if (line in HINTS or line[:4] in UNSLASHED) and (told := hint(line)):
                 self._print(events.Notice(told))
@@ -182,7 +184,7 @@ class Talk:
         """The user begins to type a line, for the room that is the current one by then; or for one that they had to
         leave a moment before, and perhaps do not know it yet."""
         left, at = self._sent_out
-        self._held = None
+        self._held, self.erased = None, False
         self._begun = left if time.monotonic() - at < SEEN else self.chat.heading
 
     def holds(self, typed: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import events
-from ..rules import TAB, fold
+from ..rules import clean_lines, fold
 from .columns import columns
 from .rows import rows, wrapped
 from .telnet import SIZE
@@ -44,9 +44,9 @@ class Style:
 
 
 def typed(style: Style, text: str) -> str:
-    """A line that the person has typed, in rows that fit into the window. Nothing else begins with ``>``."""
+    """A line that the person has typed, or pasted, in rows that fit into the window. Nothing else begins with ``>``."""
     found: list[str] = []
-    for line in text.expandtabs(TAB).split("\n"):
+    for line in clean_lines(text).split("\n"):
         found += wrapped(("  " if found else "> ") + line, style.columns, "  ")
     dim, plain = ("\x1b[2m", "\x1b[0m") if style.colour else ("", "")
     return "".join(f"{dim}{row}{plain}\r\n" for row in found)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,6 +232,24 @@ def test_that_a_line_got_no_answer_is_said_once_with_the_line(line, sent):
     assert shown == [f"! The connection was lost. {what}: {line}"]
 
 
+@pytest.mark.parametrize("online", [True, False])
+def test_a_typed_line_that_is_shown_again_does_nothing_to_the_terminal(online):
+    """A web page can hide control characters in what people copy from it."""
+
+    class Lost(Chat):
+        def submit(self, **request: Any) -> Any:
+            asked = Asked("1")
+            asked.set_exception(Disconnected("lost", "The connection was lost."))
+            return asked
+
+    chat, shown = Lost(), []
+    talk = Talk(chat, lambda lines, error: shown.append(lines))
+    chat.online = online
+    talk.enter("/who #lab\x1b]0;title\x07\x1b[2J\x9b31m\u202e")
+    told = "! The connection was lost. This was not sent: /who #lab"
+    assert shown[1:] == (["> /who #lab", told] if online else [told])
+
+
 def test_help_that_could_not_be_asked_for_does_not_change_what_the_next_one_shows():
     chat, shown = Chat(), []
     talk = Talk(chat, lambda lines, error: shown.append(lines))
@@ -333,6 +352,25 @@ def test_whoever_has_had_time_to_read_the_question_is_not_asked_again_if_the_lin
     assert not talk.holds("erased, and begun here")
 
 
+def test_what_is_typed_after_ctrl_c_is_a_line_that_was_begun_in_the_room_of_now():
+    pytest.importorskip("prompt_toolkit")
+    from prompt_toolkit.buffer import Buffer
+    from prompt_toolkit.keys import Keys
+
+    from chat_threads.client.screen import Screen, _keys
+
+    chat, line = Chat(), Buffer()
+    screen = Screen(chat)  # type: ignore[arg-type]
+    screen._talk = Talk(chat, lambda lines, error: None)  # type: ignore[arg-type]
+    line.on_text_changed += screen._note_beginning
+    [ctrl_c] = [each for each in _keys(screen._talk).bindings if each.keys == (Keys.ControlC,)]
+    line.insert_text("begun in the lab")
+    chat.heading = "#lobby"
+    ctrl_c.handler(SimpleNamespace(current_buffer=line))  # type: ignore[arg-type]
+    line.insert_text("begun here")
+    assert not screen._talk.holds("begun here")
+
+
 def test_whoever_is_sent_out_of_a_room_while_typing_does_not_say_the_line_elsewhere_unawares(server, screen, connect):
     ann = connect(server, "ann", room="#lab")
     bob = screen(server, "bob")
@@ -378,6 +416,17 @@ def test_alt_enter_begins_another_line_and_a_second_ctrl_c_does_not_leave(server
     ann.expect("^>$")
     ann.keys("C-c")
     ann.expect("Another Ctrl-C leaves", "^>$")
+    ann.keys("C-c")
+    ann.expect("^ended with 0$")
+
+
+def test_ctrl_c_leaves_at_once_if_a_line_was_typed_since_it_has_erased_one(server, screen):
+    ann = screen(server, "ann")
+    ann.type("erased")
+    ann.keys("C-c")
+    ann.expect("^>$")
+    ann.enter("said")
+    ann.expect("ann: said$", "^>$")
     ann.keys("C-c")
     ann.expect("^ended with 0$")
 
