@@ -145,25 +145,24 @@ class Numbering:
     def _refusal(self, draft: ordered.Draft) -> ChatError | None:
         """Why a message may not be said in a governed room; None: it may."""
         sender = self._somebody(draft.origin, draft.who, draft.sender)
-        what = "this action" if draft.kind == "action" else "this"
-        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, draft.text, what)
+        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender, draft)
 
     def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
         return Somebody.of(origin, identity, name)
 
     def _silence(
-        self, governance: Governance, room_id: int, room: str, sender: Somebody, text: str, what: str
+        self, governance: Governance, room_id: int, room: str, sender: Somebody, said: ordered.Said
     ) -> ChatError | None:
-        """Why the person may not say this text now; None: they may. ``what``: what an error calls it."""
+        """Why the person may not say this now; None: they may."""
         error = governance.speaking(room, sender, self.at)
         if error is None and governance.slow and not governance.rank(sender):
-            return self._too_soon(governance.slow, room_id, room, sender, text, what)
+            return self._too_soon(governance.slow, room_id, room, sender, said)
         return error
 
-    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, text: str, what: str) -> ChatError | None:
+    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, said: ordered.Said) -> ChatError | None:
         now = (room_id, sender.identity) in self.spoke
         if wait := slow if now else self._rooms.spoken.wait(room_id, slow, sender.identity, self.at):
-            return TooSoon(room, slow, wait, text, what=what)
+            return TooSoon(room, slow, wait, said.text, what=said.called)
         self.spoke[room_id, sender.identity] = None
         return None
 
@@ -198,7 +197,7 @@ class Numbering:
             return
         if governance := self.governed.get(item.room_id):
             sender = self._somebody(item.origin, item.who, item.by)
-            if error := self._silence(governance, item.room_id, item.room, sender, item.text, "this topic"):
+            if error := self._silence(governance, item.room_id, item.room, sender, item):
                 self.refused.append((item, error))
                 return
         self.batch.topics[item.room_id] = item.topic

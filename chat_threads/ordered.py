@@ -45,6 +45,11 @@ class Draft(Ordered):
     token: int = 0
     who: int = 0
 
+    @property
+    def called(self) -> str:
+        """What an error calls it."""
+        return "this action" if self.kind == "action" else "this"
+
 
 @dataclass(frozen=True, slots=True)
 class RoomMade(Ordered):
@@ -89,6 +94,11 @@ class TopicSet(Ordered):
     def text(self) -> str:
         """What is said with it, as in a Draft."""
         return self.topic
+
+    @property
+    def called(self) -> str:
+        """As in a Draft."""
+        return "this topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +263,8 @@ class Marker(Ordered):
     def __init__(self) -> None:
         self.passed = Latch()
 
+
+Said = Draft | TopicSet  # what a room's rules may forbid, or allow only now and then
 
 # What the history publishes after a commit: messages, and the ordered values that somebody sees. Some of them change
 # rooms or members.

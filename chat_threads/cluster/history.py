@@ -304,12 +304,12 @@ class ClusterHistory(History):
         speaks: set[tuple[int, int]] = set()
         at = int(self._now() * 1000)
         for item in self._carried:
-            if isinstance(item, (ordered.Draft, ordered.TopicSet)) and (rules := governed.get(item.room_id)):
+            if isinstance(item, ordered.Said) and (rules := governed.get(item.room_id)):
                 speaker, slow = (item.room_id, item.who), rules.slow
                 if slow and not rules.rank(item.origin):
                     wait = slow if speaker in speaks else self._rooms.spoken.wait(item.room_id, slow, item.who, at)
                     if wait:
-                        self._refuse(item, TooSoon(item.room, slow, wait, item.text))
+                        self._refuse(item, TooSoon(item.room, slow, wait, item.text, what=item.called))
                         continue
                     speaks.add(speaker)
             kept.append(item)

@@ -190,7 +190,7 @@ class RowNumbering(Numbering):
     def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
         return Somebody(identity, name, *self._row.flags.get(origin.number, ()))
 
-    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, text: str, what: str) -> None:
+    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody, said: ordered.Said) -> None:
         """Note that somebody speaks in a slow room. The server that wrote the row has looked at the pace."""
         self.spoke[room_id, sender.identity] = None
 

@@ -166,6 +166,15 @@ def test_rules_of_a_room_hold_on_all_servers(join, tmp_path):
     assert sorted(json.loads(person)[5] for _, _, person in rows(tmp_path / "b.db")["present"]) == [[1], [1, 3]]
 
 
+def test_in_a_slow_room_each_error_says_what_was_not_sent(join):
+    ann, bob = join("a").client("ann #lab"), join("b").client("bob #lab")
+    ann.send("/room slow 600")
+    bob.expect("ann made #lab slow")
+    bob.send("one", "two", "/me three", "/topic four")
+    for what, unsent in (("this", "two"), ("this action", "three"), ("this topic", "four")):
+        assert bob.expect("! #lab is slow").endswith(f"Send {what} again in 10 minutes: {unsent}")
+
+
 def test_a_new_server_gets_everything_from_the_beginning_of_the_log(join, tmp_path):
     first = join("a")
     ann = first.client("ann")
