@@ -95,7 +95,7 @@ class Talk:
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
         self._held_at = 0.0  # when it was asked first; likewise
         self._typed = ""  # the line that is being carried out, without a secret in it; the keyboard's thread
-        self._waiting: dict[Asked, tuple[str, float]] = {}  # what has no answer yet, and since when; likewise
+        self._waiting: dict[Asked, tuple[str, float]] = {}  # on a screen: the lines without an answer, and since when
         self._later: dict[str, str] = {}  # lines that were typed without a connection, by ref; both threads'
         self._told_to_scroll = False  # since the last line; the keyboard's thread
         self.erased = False  # whether Ctrl-C has erased a line, and no other one was begun since; likewise
@@ -340,10 +340,11 @@ class Talk:
 
     def _ask(self, **request: Any) -> Asked:
         asked = self.chat.submit(**request)
-        waiting = {each: about for each, about in self._waiting.items() if not each.done()}
-        self._waiting = waiting | {asked: (self._typed, time.monotonic())}
-        if self._screen and not self.chat.online:
-            self._later[asked.ref] = self._typed
+        if self._screen:
+            waiting = {each: about for each, about in self._waiting.items() if not each.done()}
+            self._waiting = waiting | {asked: (self._typed, time.monotonic())}
+            if not self.chat.online:
+                self._later[asked.ref] = self._typed
         asked.add_done_callback(partial(self._answered, self._typed))
         return asked
 

@@ -250,6 +250,14 @@ def test_a_typed_line_that_is_shown_again_does_nothing_to_the_terminal(online):
     assert shown[1:] == (["> /who #lab", told] if online else [told])
 
 
+@pytest.mark.parametrize("screen", [True, False])
+def test_lines_that_wait_are_kept_only_for_a_screen_because_a_script_may_send_many(screen):
+    talk = Talk(Chat(), lambda lines, error: None, screen=screen)  # type: ignore[arg-type]
+    for line in ("one", "two"):
+        talk.enter(line)
+    assert talk.waiting(0.0) == (["one", "two"] if screen else [])
+
+
 def test_help_that_could_not_be_asked_for_does_not_change_what_the_next_one_shows():
     chat, shown = Chat(), []
     talk = Talk(chat, lambda lines, error: shown.append(lines))
