@@ -27,7 +27,7 @@ SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or 
 LEAVES = "Your line is empty. Another Ctrl-C leaves."
 OF_KEYS: dict[object, str] = {
     Wish.STAY: LEAVES,
-    Wish.FULL: "Your line is full, with 8 KiB; the rest was dropped.",
+    Wish.FULL: "Your line is full, with 8 KiB or 100 lines; the rest was dropped.",
     Wish.REFUSED: TOO_MUCH,
     Wish.SCROLL_BACK: SCROLL_BACK,
 }

@@ -587,6 +587,13 @@ def test_a_text_of_several_messages_is_not_sent_at_all_in_a_slow_room(seconds):
         assert len(drain(dialect)[1]) == 1
 
 
+@for_each("typed", [b"x" * 9000, b"x\x1b\r" * 101])
+def test_a_line_that_is_full_says_how_much_it_may_have(typed):
+    dialect = editing()
+    dialect.feed(typed)
+    assert b"Your line is full, with 8 KiB or 100 lines" in drain(dialect)[0]
+
+
 def test_a_line_of_which_a_letter_was_lost_is_not_sent():
     """By telnet, for its own prompt: one has to know it before everybody reads the rest."""
     dialect = editing()
