@@ -116,8 +116,6 @@ class TextDialect(Preferences):
                 self._changed()
             elif item is Signal.RESIZED:
                 resized = True
-            elif item is Signal.ANSWERS:
-                self._make_offer()
             elif item is Signal.INTERRUPT and self._keys is not None:
                 self._keys.interrupt()
             else:
@@ -139,6 +137,8 @@ class TextDialect(Preferences):
             if item is None or type(item) is bytes:
                 if request := self._request(item):
                     return request
+            elif item is Signal.ANSWERS:
+                self._make_offer()
             elif isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             else:
@@ -181,7 +181,7 @@ class TextDialect(Preferences):
 
     def admitted(self, name: str) -> None:
         self.renamed(name)
-        self._make_offer()
+        self._found.append(Signal.ANSWERS)  # not yet: perhaps the person comes back, and edits lines again
 
     def hint(self) -> str:
         """Offer /edit to what may be a telnet: its lines end as telnet's do, but it has sent no commands of telnet."""
@@ -316,7 +316,7 @@ class TextDialect(Preferences):
         if self._mode is Mode.LINES:
             return "/edit is off already."
         if self._mode is Mode.SILENT:  # it has perhaps just been found out, by this line
-            self._unsay(UNANSWERED)
+            self._found = [each for each in self._found if each != events.WireBytes(self._said(UNANSWERED))]
         goes_on = "again" if self._mode is Mode.KEYS else "as before"
         self._to_lines()
         return f"Your program sends whole lines {goes_on}."
@@ -331,7 +331,6 @@ class TextDialect(Preferences):
         self._edits = True
         if self._telnet.spoken and self._mode is Mode.LINES:
             self._offered = True
-            self._unsay(OFFER)
             self._found.append(Request(commands.Edit(True)))
         return self.edits
 
@@ -480,10 +479,6 @@ class TextDialect(Preferences):
 
     def _tell(self, text: str) -> None:
         self._send(self._said(text))
-
-    def _unsay(self, text: str) -> None:
-        """Do not tell this, if it has not been sent yet."""
-        self._found = [each for each in self._found if each != events.WireBytes(self._said(text))]
 
     def _send(self, data: bytes) -> None:
         if data:

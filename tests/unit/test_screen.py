@@ -231,6 +231,18 @@ def test_a_client_whose_lines_end_as_telnets_do_is_offered_edit_with_its_welcome
     assert OFFER.encode() not in drain(dialect)[0]
 
 
+@for_each("option", [("timestamps", "on"), ("colour", "on")])
+def test_edit_is_not_offered_to_whoever_comes_back_to_it_however_they_want_to_see_things(option):
+    dialect = TextDialect()
+    dialect.feed(IAC + WILL + NAWS + IAC + WONT + TTYPE)
+    dialect.admitted("ann")
+    dialect.set_option(*option)
+    dialect.set_option("/edit", "on")
+    drawn, lines = drain(dialect)
+    assert lines == [commands.Edit(True)]
+    assert b"/edit on keeps" not in drawn
+
+
 @for_each("typed", [b"ann\n", b"", IAC + WILL + NAWS + b"ann\r\n"])
 def test_nc_and_a_program_that_does_not_type_are_not_offered_edit_nor_is_telnet_twice(typed):
     dialect = TextDialect()
