@@ -30,9 +30,10 @@ from ..dialects.typed import (
     is_for_the_room,
     is_shown,
     parse_line,
+    too_long,
 )
-from ..errors import ChatError, TextTooLong
-from ..rules import TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
+from ..errors import ChatError
+from ..rules import clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected, Refused
@@ -153,7 +154,8 @@ class Talk:
 
     def enter(self, typed: str) -> str:
         """Carry out a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit. Return the part
-        that was refused and may be sent later: of several messages, those that come too soon in a slow room.
+        that was refused and may be sent later: a text that is too long, or of several messages those that come too soon
+        in a slow room.
 
         A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If
         it begins with a command, or one was typed in front of it, all of it belongs to that command.
@@ -167,10 +169,11 @@ class Talk:
             self.obey(typed)
         elif not fits(typed):
             self.refuse(TOO_MUCH)
+        elif problem := too_long(typed):
+            self._print(events.problem(problem))
+            return typed
         elif lines == 1 or _is_command("".join(messages[:1])):
             self.obey("\n".join(messages))
-        elif (longest := max(map(len, messages), default=0)) > TEXT_LENGTH:
-            self._print(events.problem(TextTooLong(longest, TEXT_LENGTH)))
         else:
             for at, message in enumerate(messages):
                 if not self._say(message, waits=messages[1:] != []):

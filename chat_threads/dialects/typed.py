@@ -156,12 +156,17 @@ def messages_in(text: str) -> int:
 
 
 def too_long(text: str) -> TextTooLong | None:
-    """The error of a text of which some line is too long for a message: then none of its lines should be sent."""
+    """The error of a text of which some line is too long for a message: then none of its lines should be sent. All of
+    what stands behind /msg and the like is one message."""
     if len(text) + (TAB - 1) * text.count("\t") <= TEXT_LENGTH:
         return None
     messages = in_messages(text.expandtabs(TAB))
     if begins_command("".join(messages[:1])):
-        return None  # all of it belongs to the command, which is refused as a whole
+        try:
+            command = parse_line(text)
+        except ChatError:
+            return None
+        messages = [clean_lines(command.text)] if isinstance(command, _SAID) else []
     longest = max(map(len, messages), default=0)
     return TextTooLong(longest, TEXT_LENGTH) if longest > TEXT_LENGTH else None
 

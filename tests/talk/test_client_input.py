@@ -258,6 +258,17 @@ def test_lines_that_wait_are_kept_only_for_a_screen_because_a_script_may_send_ma
     assert talk.waiting(0.0) == (["one", "two"] if screen else [])
 
 
+@pytest.mark.parametrize("before", ["", "/msg bob ", "/me ", "one\n"])
+def test_a_text_that_is_too_long_stays_in_the_line(before):
+    chat, shown = Chat(), []
+    talk = Talk(chat, lambda lines, error: shown.append(lines), screen=True)  # type: ignore[arg-type]
+    shown.clear()
+    line = before + "y" * 2001
+    assert talk.enter(line) == line
+    assert "characters, and a message has at most 2000" in "".join(shown)
+    assert chat.asked == []
+
+
 def test_help_that_could_not_be_asked_for_does_not_change_what_the_next_one_shows():
     chat, shown = Chat(), []
     talk = Talk(chat, lambda lines, error: shown.append(lines))

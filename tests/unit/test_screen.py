@@ -582,6 +582,17 @@ def test_of_a_text_with_a_line_that_is_too_long_nothing_is_sent_and_it_stays(tex
     assert drain(dialect)[1] == [commands.Say("hi")]
 
 
+@for_each("command", [b"/msg bob ", b"/me ", b"/reply ", b"/w bob "])
+@for_each("text", [b"y" * 2001, b"y" * 1000 + b"\x1b\r" + b"y" * 1000])
+def test_a_text_that_is_too_long_behind_a_command_stays_in_the_line(command, text):
+    dialect = editing()
+    dialect.feed(command + text + b"\r")
+    assert [each.text for each in drain(dialect)[1]] == [TextTooLong(2001, 2000).text]
+    dialect.feed(b"\x7f\r")
+    ((done, *more),) = [drain(dialect)[1]]
+    assert (len(done.text), more) == (2000, [])
+
+
 @for_each("seconds", [0, 30])
 def test_a_text_of_several_messages_is_not_sent_at_all_in_a_slow_room(seconds):
     dialect = TextDialect()
