@@ -658,6 +658,8 @@ def test_a_line_taller_than_the_window_leaves_nothing_behind(server, screen):
         ann.type("words and words " * 4)
     ann.expect("words and words", "^ ann   #lobby")
     ann.keys("Enter")
+    ann.expect("^!   has at most 2000. Nothing was sent.", "words and words", "^ ann   #lobby")
+    ann.keys("C-c")
     ann.expect("^!   has at most 2000. Nothing was sent.", "^>$", "^ ann   #lobby")
     assert [line for line in ann.scrollback() if "words" in line or line.startswith(" ann")] == [
         " ann   #lobby   1 person   connected"
