@@ -56,11 +56,11 @@ def not_stored(context: Context, change: ordered.AccountStored) -> None:
         context.sessions.unreserve(change.account.name)
 
 
-def _own(context: Context, session: Session) -> Account:
-    """The account of a session that is logged in; raise NotLoggedIn."""
+def _own(context: Context, session: Session, otherwise: str = "") -> Account:
+    """The account of a session that is logged in; raise NotLoggedIn, whose fact is ``otherwise``, if given."""
     account = context.accounts.of(session.identity) if session.account else None
     if account is None:
-        raise NotLoggedIn()
+        raise NotLoggedIn(otherwise)
     return account
 
 
@@ -159,7 +159,8 @@ def change_password(context: Context, session: Session, command: commands.Change
 
 @does(commands.BecomeOperator)
 def become_operator(context: Context, session: Session, command: commands.BecomeOperator) -> None:
-    account, accounts = _own(context, session), context.accounts
+    account = _own(context, session, "An operator of the server has an account, and you are not logged in.")
+    accounts = context.accounts
     with accounts.changing(account.id):
         if not accounts.take_token(command.token):
             session.pace.pay(FAILED)

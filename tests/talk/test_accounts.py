@@ -717,6 +717,12 @@ def test_the_servers_operators_are_named_or_show_the_token_that_it_prints_once(s
     token = running.chat.operator_token
     boss, ann, bob = (registered(program, name, running) for name in ("boss", "ann", "bob"))
     assert _operators(running) == {"boss"}
+    guest = running.client("guest")
+    assert guest.ask("/operator wrong")[-1] == (
+        "! An operator of the server has an account, and you are not logged in."
+        " /login logs you in, /register makes your name an account."
+    )
+    guest.close()
     bob.send({"type": "operator", "token": "wrong"})
     assert bob.expect("error")["code"] == "unknown_token"
     ann.send(type="operator", token=token)
