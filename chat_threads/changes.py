@@ -80,7 +80,7 @@ class Set(Change):
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if not asked.rank:
-            raise NotOperator(asked.room)
+            raise NotOperator(asked.room, before.rulers(asked.room))
         fields = read_setting(self.setting)
         if "keep" in fields and asked.rank < Rank.OWNER:  # it deletes messages
             raise NotOwner(asked.room)
@@ -114,7 +114,7 @@ class Invite(Change):
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if not asked.rank:
-            raise NotOperator(asked.room)
+            raise NotOperator(asked.room, before.rulers(asked.room))
         invited = {**_without(before.invited, *self.gone), self.person.identity: self.person.name}
         if len(invited) > INVITED and not before.invite_only:  # nobody needs it now, so nobody is told to make room
             del invited[next(iter(invited))]
@@ -137,7 +137,7 @@ class Uninvite(Change):
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if not asked.rank:
-            raise NotOperator(asked.room)
+            raise NotOperator(asked.room, before.rulers(asked.room))
         found = _named(before.invited, self.person)
         if found is None:
             raise NotInvited(self.person.name, asked.room)
@@ -212,7 +212,7 @@ class Sanctioned(Change):
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if not asked.rank:
-            raise NotOperator(asked.room)
+            raise NotOperator(asked.room, before.rulers(asked.room))
         if self.by_address and asked.rank < Rank.SERVER:
             raise NotServerOperator()
         if self.by_address and not self.person.address:
@@ -266,7 +266,7 @@ class Lifted(Change):
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if not asked.rank:
-            raise NotOperator(asked.room)
+            raise NotOperator(asked.room, before.rulers(asked.room))
         listed = _LISTS[self.kind]
         in_force = _in_force(getattr(before, listed), asked.at)
         left = tuple(_others(in_force, self.person))

@@ -205,6 +205,12 @@ class Governance:
             return Rank.OWNER
         return Rank.OPERATOR if person.identity in self.operators else Rank.MEMBER
 
+    def rulers(self, room: str) -> str:
+        """Who may change the room, in words."""
+        if self.owner:
+            return f"the owner and the operators of {room}"
+        return f"the operators of {room}" if self.operators else "the server's operators"
+
     def banned(self, person: Person, at: int) -> Sanction | None:
         """The ban that keeps the person out of the room."""
         return self.bans.on(person, self.rank(person), at) if self.bans else None

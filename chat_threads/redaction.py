@@ -43,9 +43,10 @@ class RemovedAlready(UnknownMessage):
 class OthersMessage(NotAllowed):
     """A person may remove only their own messages, except for the owner and the operators of the room."""
 
-    def __init__(self, room: str, number: int, sender: str) -> None:
-        whose = f"Message {number} of {room} is from {sender}."
-        super().__init__(f"{whose} Only {sender}, the owner and the operators of {room} can remove it.")
+    def __init__(self, room: str, number: int, sender: str, rulers: str) -> None:
+        """``rulers``: who they are (see Governance)."""
+        who = f"{sender}{',' if ' and ' in rulers else ' and'} {rulers}"
+        super().__init__(f"Message {number} of {room} is from {sender}. Only {who} can remove it.")
         self.room, self.number = room, number
 
 
@@ -68,7 +69,7 @@ def check(message: Message | None, item: ordered.Redacted, person: Somebody, rul
         if not item.who or message.who != item.who:
             if fold(message.sender) == fold(person.name):
                 raise NamesakesMessage(item.room, item.number, message.sender)
-            raise OthersMessage(item.room, item.number, message.sender)
+            raise OthersMessage(item.room, item.number, message.sender, rules.rulers(item.room))
         if at - message.at > WITHIN:
             raise OldMessage(item.room, item.number)
     if message.kind == "removed":

@@ -112,10 +112,11 @@ class LooksHidden(LooksLikeRoom):
 
 
 class NotOperator(NotAllowed):
-    """The change is for the room's owner and operators."""
+    """The change is for the room's owner and operators; if it has none, for the server's."""
 
-    def __init__(self, room: str) -> None:
-        super().__init__(f"Only the owner and the operators of {room} may do that.")
+    def __init__(self, room: str, rulers: str) -> None:
+        """``rulers``: who they are (see Governance)."""
+        super().__init__(f"Only {rulers} may do that.")
         self.room = room
 
 

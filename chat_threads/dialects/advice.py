@@ -52,7 +52,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.NotInvited: lambda problem: f"/room {problem.room} names who is.",
     refusals.NoAddress: lambda problem: "Without the word address, /ban is for the person and the name.",
     refusals.NotThere: lambda problem: f"/who {problem.room} lists who is.",
-    refusals.NotOperator: lambda problem: f"/room {problem.room} names them.",
+    refusals.NotOperator: lambda problem: (
+        f"/room {problem.room} names them." if f"{problem.room}" in problem.fact else ""
+    ),
     refusals.NotOwner: lambda problem: f"/room {problem.room} says who that is.",
     refusals.NoMuting: lambda problem: "/ignore NAME hides from you what somebody says.",
     errors.TooManyIgnored: lambda problem: "/unignore one of them first.",

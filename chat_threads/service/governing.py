@@ -58,9 +58,14 @@ def useless(context: Context, session: Session) -> Iterator[type[commands.Comman
     yield from (*MODERATING, commands.Audit)
 
 
+def rules_of(room: ChatRoom) -> Governance:
+    """How the room is governed now."""
+    return room.governance or Governance(room.owner)
+
+
 def rank(room: ChatRoom, session: Session) -> Rank:
     """What the session may do in a room now."""
-    return (room.governance or Governance(room.owner)).rank(session)
+    return rules_of(room).rank(session)
 
 
 def answered(session: Session, event: events.Event) -> tuple[tuple[Session], events.Event]:
@@ -80,7 +85,7 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session, t
         _submit(context, session, room, Invite(_noted(other), _gone(context, invited)), told)
         return
     if room.governance and room.governance.invite_only:
-        raise NotOperator(room.name)
+        raise NotOperator(room.name, rules_of(room).rulers(room.name))
     for sessions, event in told:
         for each in sessions:
             each.send(event)
@@ -301,7 +306,7 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
                 return
         if isinstance(session.dialect, TextDialect) and rank(found, session):
             context.wait(session)
-            rules = found.governance or Governance(found.owner)
+            rules = rules_of(found)
             if replace(rules, **fields) == rules:  # nobody else is told
                 session.answer(events.Notice(f"{found.name} has that rule already.", room=found.name))
                 return
@@ -320,7 +325,7 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
         _tell_if_it_stays(context, session, found, rules_before, bool(fields.get("invite_only")))
         return
     context.wait(session)
-    rules = found.governance or Governance(found.owner)
+    rules = rules_of(found)
     operators = _names(context, rules.operators)
     creator = found.creator if found.owner else ""
     may_enter = {each: name for each, name in rules.invited.items() if each != found.owner}
@@ -339,7 +344,7 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
     person = _known(context, command.name)
     if person.identity == found.owner:
         raise NotAllowed(f"{person.name} owns {found.name}, and may do more than an operator there.")
-    rules = found.governance or Governance(found.owner)
+    rules = rules_of(found)
     if isinstance(session.dialect, TextDialect) and person.identity in rules.operators and rank(found, session) > 1:
         said = f"{person.name} is an operator of {found.name} already."
         session.answer(events.Notice(said, name=person.name, room=found.name))  # nothing changes: nobody else is told
@@ -383,7 +388,7 @@ def ban(context: Context, session: Session, command: commands.Ban) -> None:
 def mute(context: Context, session: Session, command: commands.Mute) -> None:
     found = context.room(session, command.room)
     if not rank(found, session):  # checked once more by the history thread; here, because it tells more
-        raise NoMuting(found.name)
+        raise NoMuting(found.name, rules_of(found).rulers(found.name))
     _sanction(context, session, command, "mute")
 
 
@@ -441,8 +446,8 @@ def list_bans(context: Context, session: Session, command: commands.ListBans) ->
     context.wait(session)
     found = context.room(session, command.room)
     if not rank(found, session):
-        raise NotOperator(found.name)
-    rules, at = found.governance or Governance(found.owner), int(time.time() * 1000)
+        raise NotOperator(found.name, rules_of(found).rulers(found.name))
+    rules, at = rules_of(found), int(time.time() * 1000)
     both: tuple[tuple[Literal["ban", "mute"], Sanctions], ...] = (("ban", rules.bans), ("mute", rules.mutes))
     rows = tuple(
         events.SanctionRow(

@@ -13,7 +13,7 @@ from ..refusals import NotOperator, NotServerOperator
 from ..rules import check_text, check_words, fold
 from ..session import Session
 from ..usage import NUMBER
-from .governing import answered, person_in, rank, refuse_itself
+from .governing import answered, person_in, rank, refuse_itself, rules_of
 from .table import Context, does
 
 MOST = 50  # actions that /audit shows, and as many reports
@@ -99,7 +99,7 @@ def list_audit(context: Context, session: Session, command: commands.Audit) -> N
     connection. Raises NotServerOperator or NotOperator."""
     room = context.room(session, command.room) if command.room or not session.operator else None
     if room and not rank(room, session):
-        raise NotOperator(room.name)
+        raise NotOperator(room.name, rules_of(room).rulers(room.name))
     context.wait(session)
     rows = context.history.storage.audit(room.id if room else None, MOST)
     if room and not session.operator:

@@ -83,6 +83,25 @@ def test_nobody_governs_the_lobby_but_the_servers_operators_and_they_govern_ever
     assert code(done(owner, "/join #lab")) is code(done(owner, "/room quiet")) is None
 
 
+def test_an_error_in_the_lobby_speaks_of_no_owner_because_it_has_none(server: Running, program: Start) -> None:
+    ann, bob, cy = server.client("ann"), server.client("bob"), server.client("cy")
+    bob.ask("hello")
+    refused = ("/room quiet", "/bans", "/audit", "/unban cy", "/kick bob", "/redact 1", "/mute bob")
+    said = [ann.ask(line)[-1] for line in refused]
+    assert said == [
+        *["! Only the server's operators may do that."] * 5,
+        "! Message 1 of #lobby is from bob. Only bob and the server's operators can remove it.",
+        "! Only the server's operators may do that. /ignore NAME hides from you what somebody says.",
+    ]
+    server.chat.sessions.named("bob").operator = True
+    assert "* bob made cy an operator of #lobby" in bob.ask("/op cy")
+    assert [ann.ask(line)[-1] for line in refused[:2]] == [
+        "! Only the operators of #lobby may do that. /room #lobby names them."
+    ] * 2
+    assert ann.ask("/redact 1")[-1].endswith("Only bob and the operators of #lobby can remove it.")
+    assert cy.ask("/bans")[-1] == "* Nobody is banned from #lobby or muted in it."
+
+
 # --- who may speak --------------------------------------------------------------------------------------
 
 

@@ -132,12 +132,13 @@ TYPED = [
     ),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
-        refusals.NotOperator("#lab"),
+        refusals.NotOperator("#lab", "the owner and the operators of #lab"),
         "Only the owner and the operators of #lab may do that.", "", "/room #lab names them.",
     ),
+    (refusals.NotOperator("#lobby", "the server's operators"), "Only the server's operators may do that.", "", ""),
     (refusals.NotOwner("#lab"), "Only the owner of #lab may do that.", "", "/room #lab says who that is."),
     (
-        refusals.NoMuting("#lab"),
+        refusals.NoMuting("#lab", "the owner and the operators of #lab"),
         "Only the owner and the operators of #lab may do that.",
         "Use ignore to hide from yourself what somebody says.",
         "/ignore NAME hides from you what somebody says.",
@@ -198,7 +199,7 @@ PLAIN = [
     (redaction.UnknownMessage("#lab", 5), "#lab has no message 5."),
     (redaction.RemovedAlready("#lab", 5), "Message 5 of #lab has been removed already."),
     (
-        redaction.OthersMessage("#lab", 5, "bob"),
+        redaction.OthersMessage("#lab", 5, "bob", "the owner and the operators of #lab"),
         "Message 5 of #lab is from bob. Only bob, the owner and the operators of #lab can remove it.",
     ),
     (
