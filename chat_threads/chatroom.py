@@ -149,7 +149,7 @@ class ChatRoom:
         """The words on leaving, if the session may speak in the room at any time; otherwise ""."""
         if words and (rules := self.governance):
             slow = rules.slow and not rules.rank(session)  # nobody speaks by leaving and coming back again and again
-            if slow or rules.speaking(self.name, session, int(time.time() * 1000)):
+            if slow or rules.speaking(self.name, session, int(time.time() * 1000), "this", words):
                 return ""
         return words
 

@@ -31,6 +31,7 @@ from .refusals import (
     Muted,
     QuietRoom,
     RoomInSetting,
+    unsent,
 )
 from .rules import fold, is_room, nearest
 
@@ -231,16 +232,17 @@ class Governance:
             return None
         return AccountsOnly(room) if self.accounts_only and not person.account else None
 
-    def speaking(self, room: str, person: Person, at: int) -> ChatError | None:
-        """Why the person may not speak in the room now; None: the person may. Does not check ``slow``."""
+    def speaking(self, room: str, person: Person, at: int, what: str, text: str) -> ChatError | None:
+        """Why the person may not speak in the room now; None: the person may. Does not check ``slow``. The error names
+        the text, and ``what`` it is."""
         if ban := self.banned(person, at):
             return ban.ban(room, at, person)
         if mute := self.muted(person, at):
-            return Muted(room, mute.left(at), mute.why)
+            return Muted(room, mute.left(at), mute.why, unsent(what, text))
         if self.rank(person):
             return None
         if self.quiet:
-            return QuietRoom(room)
+            return QuietRoom(room, unsent(what, text))
         return AccountsOnly(room) if self.accounts_only and not person.account else None
 
     def without_account(self, identity: int, name: str) -> Governance | None:

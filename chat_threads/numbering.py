@@ -154,7 +154,7 @@ class Numbering:
         self, governance: Governance, room_id: int, room: str, sender: Somebody, said: ordered.Said
     ) -> ChatError | None:
         """Why the person may not say this now; None: they may."""
-        error = governance.speaking(room, sender, self.at)
+        error = governance.speaking(room, sender, self.at, said.called, said.text)
         if error is None and governance.slow and not governance.rank(sender):
             return self._too_soon(governance.slow, room_id, room, sender, said)
         return error

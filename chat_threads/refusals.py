@@ -5,9 +5,18 @@ from __future__ import annotations
 from .errors import LooksLikeRoom, NotAllowed, RoomExists, Told, whole
 from .rules import clean
 
-UNSENT = "Nothing was sent."
 NAME_STAYS = "You keep your name there."
 NAMED = 40  # characters of a text that was not sent
+
+
+def unsent(what: str, text: str) -> str:
+    """How an error tells a text that was not sent from others that came at once. ``what``: what to call it."""
+    return f"{what.capitalize()} was not sent: {_beginning(text)}" if text else "Nothing was sent."
+
+
+def _beginning(text: str) -> str:
+    first = text.partition("\n")[0][:NAMED]
+    return first if first == text else f"{first}…"
 
 
 class Banned(Told):
@@ -49,7 +58,8 @@ class Muted(Told):
 
     code = "muted"
 
-    def __init__(self, room: str, seconds: int | None = None, why: str = "", so: str = UNSENT) -> None:
+    def __init__(self, room: str, seconds: int | None = None, why: str = "", so: str = "") -> None:
+        """``so``: what follows from it."""
         super().__init__(f"You are muted in {room}{_until(seconds)}{_because(why)}. {so}")
         self.room, self.seconds = room, seconds
 
@@ -59,7 +69,8 @@ class QuietRoom(Told):
 
     code = "quiet_room"
 
-    def __init__(self, room: str, so: str = UNSENT) -> None:
+    def __init__(self, room: str, so: str) -> None:
+        """``so``: what follows from it."""
         super().__init__(f"{room} is quiet: only its operators speak now. {so}")
         self.room = room
 
@@ -71,8 +82,7 @@ class TooSoon(Told):
 
     def __init__(self, room: str, slow: int, seconds: int, text: str = "", so: str = "", what: str = "this") -> None:
         """``text``: what was not sent, to tell it from other lines that came at once; ``what``: what to call it."""
-        first = text.partition("\n")[0][:NAMED]
-        again = f"Send {what} again in {span(seconds)}: {first}{'' if first == text else '…'}"
+        again = f"Send {what} again in {span(seconds)}: {_beginning(text)}"
         super().__init__(
             f"{room} is slow: everybody but its operators may speak once in {span(slow)}.{f' {so}' if so else ''}",
             again if text else f"Try again in {span(seconds)}.",

@@ -114,6 +114,12 @@ def test_in_a_quiet_room_only_operators_speak_until_it_is_open_again(server: Run
         bob.send({**request, "ref": "1"})
         assert bob.expect("error", ref="1")["code"] == "quiet_room"
     assert code(done(bob, "/nick loud")) == "quiet_room"
+    assert code(done(ann, "/topic old")) is None
+    dan = server.client("dan")
+    dan.ask("/join #lab")
+    dan.send("hi", "/me waves", "/topic x", "/topic -")
+    for unsent in ("This was not sent: hi", "This action was not sent: waves", "This topic was not sent: x", "Nothing"):
+        assert dan.expect("! #lab is quiet: only its operators speak now.").partition("now. ")[2].startswith(unsent)
     ann.send(type="say", text="listen", ref="2")
     assert ann.expect("ack", ref="2")["number"] == 1  # what was refused has no number
     bob.send({"type": "quit", "words": "boring"})
@@ -202,7 +208,9 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     bob.send("/nick shouting")
     bob.expect("! You are muted in #lab for 3 hours (rude words). You keep your name there.")
     bob.send("hello?")
-    bob.expect("! You are muted in #lab for 3 hours (rude words). Nothing was sent.")
+    bob.expect("! You are muted in #lab for 3 hours (rude words). This was not sent: hello?")
+    bob.send("/me waves")
+    bob.expect("! You are muted in #lab for 3 hours (rude words). This action was not sent: waves")
     ann.send("/bans")
     ann.expect("bob     muted")
     ann.send("/room pink")

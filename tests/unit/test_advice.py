@@ -210,12 +210,18 @@ PLAIN = [
     (refusals.LooksHidden("#a"), "Another room's name looks like #a."),
     (refusals.Banned("#lab"), "You are banned from #lab."),
     (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),
-    (refusals.Muted("#lab", 60), "You are muted in #lab for 1 minute. Nothing was sent."),
+    (
+        refusals.Muted("#lab", 60, so=refusals.unsent("this", "hello\nthere")),
+        "You are muted in #lab for 1 minute. This was not sent: hello…",
+    ),
     (
         refusals.Muted("#lab", 60, "rude", refusals.NAME_STAYS),
         "You are muted in #lab for 1 minute (rude). You keep your name there.",
     ),
-    (refusals.QuietRoom("#lab"), "#lab is quiet: only its operators speak now. Nothing was sent."),
+    (
+        refusals.QuietRoom("#lab", refusals.unsent("this action", "waves")),
+        "#lab is quiet: only its operators speak now. This action was not sent: waves",
+    ),
     (
         refusals.TooSoon("#lab", 60, 5, "hi"),
         "#lab is slow: everybody but its operators may speak once in 1 minute. Send this again in 5 seconds: hi",
