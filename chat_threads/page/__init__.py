@@ -56,7 +56,7 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     """
     css, js = ("".join(bare(read(name)) for name in names) for names in (styles, scripts))
     css = tight(css)
-    js = js and _STRICT + _MEANT_NOTHING.sub("", js.replace(_STRICT, ""))  # the first line counts for the whole script
+    js = js and _STRICT + close(js.replace(_STRICT, ""))  # the first line counts for the whole script
     if "</" in css or "</script" in js.lower() or "<!--" in js:
         raise ValueError("a style or a script contains the end of its own element")
     # In JSON a < stands only inside a string, where \u003c means the same and ends no element.
@@ -78,6 +78,12 @@ def tight(css: str) -> str:
     return re.sub(r"\s*([{};])\s*|(?<=:) ", r"\1", css)
 
 
+def close(js: str) -> str:
+    """A script without line ends that mean nothing, and without blanks beside signs in lines that have no strings."""
+    js = _NO_STRINGS.sub(lambda line: re.sub(r" ?([=<>&|?:,;{}()!]) ?", r"\1", line[0]), js)
+    return _MEANT_NOTHING.sub("", js)
+
+
 def bare(text: str) -> str:
     """The text without indentation, empty lines, and comments. In a script a comment ends its line, after `` // ``."""
     return _ONLY_FOR_READERS.sub("", text)
@@ -85,6 +91,7 @@ def bare(text: str) -> str:
 
 _STRICT = '"use strict";\n'
 _MEANT_NOTHING = re.compile(r"(?<=[,;{(])\n")  # no statement goes on or ends there because of it
+_NO_STRINGS = re.compile(r"^[^\"'`/\n]*$", re.MULTILINE)  # a line in which every blank stands between two tokens
 _ONLY_FOR_READERS = re.compile(r"^ *(?:(?://.*|/\*.*\*/)?\n)?| // .*$", re.MULTILINE)
 
 

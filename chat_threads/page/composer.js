@@ -41,13 +41,16 @@ class Composer {
     const typed = this.text.value;
     if (!typed.trim()) return;
     this.put(""); // before another room brings its draft
-    if (!this.app.line(typed)) this.put(typed);
+    if (this.app.line(typed)) return;
+    this.put(typed);
+    this.app.conversation.newest(); // the reason is there
   }
 
   changed() {
     const { text } = this;
     text.style.height = "auto";
     text.style.height = `${text.scrollHeight + 2}px`; // up to the max-height of the style sheet
+    this.app.conversation.keepEnd();
     this.app.chat.place.draft = text.value;
     this.offer();
   }

@@ -15,7 +15,7 @@ class Conversation {
     this.target = 0; // the number of a message to scroll to, once it is there
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     // The keyboard of a phone makes the place smaller: the newest row stays above it.
-    new ResizeObserver(() => this.follow && this.toEnd()).observe(this.scroller);
+    new ResizeObserver(() => this.keepEnd()).observe(this.scroller);
     byId("to-end").addEventListener("click", () => this.newest());
   }
 
@@ -26,19 +26,21 @@ class Conversation {
   scrolled() {
     const { room } = this;
     if (!room || room.loading === "around") return; // the rows are gone, and others will come
-    this.follow = this.gap < AT_END && room.attached;
+    const atEnd = this.gap < AT_END && room.attached;
+    if (atEnd !== this.follow) this.app.draw(); // the button to the newest row comes or goes
+    this.follow = atEnd;
     this.app.read();
     this.more();
   }
 
-  toEnd() {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+  keepEnd() {
+    if (this.follow) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
   newest() {
     if (this.room && !this.room.attached) this.app.load(this.room, "around", this.room.last);
     this.follow = true;
-    this.toEnd();
+    this.keepEnd();
     this.app.read();
   }
 
@@ -67,7 +69,7 @@ class Conversation {
     if (anchor) this.scroller.scrollTop = anchor.offsetTop - offset;
     const goal = this.target ? this.log.querySelector(`[data-number="${this.target}"]`) : changed && byId("divider");
     if (goal) this.goTo(goal);
-    else if (this.follow) this.toEnd();
+    else this.keepEnd();
     this.more();
   }
 
@@ -136,7 +138,10 @@ function spoken(row) {
   const time = el("time", { datetime: new Date(at).toISOString() }, clock.format(at));
   const parts = [el("span", { class: "head" }, !action && nameOf(from), time),
     el("bdi", { class: "text", dir: "auto" }, action && nameOf(from), action && " ", linked(text))];
-  if (item) parts.push(el("small", {}, item.why || `waiting to reach ${item.request.room || item.request.to}`));
+  if (item) {
+    const goal = item.request.room || item.request.to || "whoever wrote last";
+    parts.push(el("small", {}, item.why ? `For ${goal}: ${item.why}` : `waiting to reach ${goal}`));
+  }
   if (item && /unsure|refused/.test(item.state)) {
     parts.push(el("span", { class: "actions" }, button("Take it back", `/edit ${item.ref}`)));
   }

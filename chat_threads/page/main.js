@@ -143,8 +143,9 @@ class App {
       this.ask({ type, name: "", password: "", new: "" }, ({ code, text }) => (code === "bad_request" ? this.sheets.open("secret", type) : this.problem(text)));
       return true;
     }
-    if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type
-    if (word === "/edit") return this.edit(this.outbox.find(first));
+    // Two lines that only the page's own buttons type.
+    if (/^\/goto #\S+ \d+$/.test(typed)) return this.goTo(first, Number(second));
+    if (word === "/edit" && this.outbox.find(first)) return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;
     const found = this.typed.all(typed, this.chat.limits);
     const long = ({ request }) => [...(request.text || JSON.stringify(request))].length > most;
@@ -152,7 +153,7 @@ class App {
     if (wrong) return this.problem(wrong.error || `A message has at most ${most} characters.`);
     const all = this.outbox.items.length + found.length;
     if (all > MOST_WAITING) return this.problem("These are too many lines at once.");
-    for (const { request } of found) this.perform(request);
+    for (const { request } of found) if (this.perform(request) === false) return false;
     this.drawNow(this.chat.shown); // at once, as for every key
     this.conversation.newest();
     return true;
@@ -189,8 +190,25 @@ class App {
   // Put what was not done back into the box.
   edit(item) {
     this.outbox.drop(item);
-    this.composer.put(item.request.text);
+    this.composer.put(asTyped(item.request));
     this.draw();
+  }
+
+  // The room that a text of the outbox belongs to: the one it names, or else where it was typed. There may be none.
+  homeOf({ request, place }) {
+    const { chat } = this;
+    return request.room ? chat.room(request.room) : chat.rooms.get(place) || chat.place;
+  }
+
+  // What the server has refused comes back into the box; false if something else is begun there, if the room is gone,
+  // or if we are about to be in another one.
+  giveBack(item) {
+    const home = this.homeOf(item);
+    if (!home || home.draft || this.outbox.items.some((each) => each.goes)) return false;
+    home.draft = asTyped(item.request);
+    item.place = home.key; // the reason is said there
+    if (home === this.chat.place) this.composer.put(home.draft);
+    return true;
   }
 
   // Put a request into the outbox. `then` gets the answer or the error; without it, they are shown in this room.
@@ -209,7 +227,7 @@ class App {
   set(joins) {
     this.joins = joins;
     JOINS.save(joins);
-    return this.problem(`joins is ${joins} now.`, "");
+    this.problem(`joins is ${joins} now.`, "");
   }
 
   // We have left. The next one to enter from this tab begins anew.
@@ -253,14 +271,12 @@ class App {
     const { chat, outbox } = this;
     const { type, code, ref } = event;
     const item = outbox.find(ref) || { request: { type: ref } }; // the latter for a password, see SHEETS.secret
-    const { type: asked, to = "" } = item.request;
+    const { type: asked } = item.request;
     const written = WRITTEN.test(asked);
     if (code === "busy") return this.problem(event.text, ""); // the answer is still to come
     if (code === "maybe_stored" && written) return outbox.set(item, "later"); // once the server has been started again
     if (code === "unreadable" && written) return setTimeout(() => outbox.set(item, "waiting") || this.flush(), 1000);
-    // It stays where it waited, to be taken back. A private line to nobody waited nowhere.
-    const seen = SAID.test(asked) || chat.rooms.has("@" + fold(to));
-    if (type === "error" && seen) return outbox.set(item, "refused", event.text);
+    if (type === "error" && written && !this.giveBack(item)) return outbox.set(item, "refused", event.text);
     chat.take(event, outbox.items);
     outbox.drop(item);
     if (type === "notice") this.settled(item.request, event);
@@ -270,6 +286,8 @@ class App {
     else if (!QUIET.test(type) && asked + type !== "logintoken") {
       const row = event.text ? said(event) : { answers: answer(event) };
       chat.note(chat.rooms.get(item.place) || chat.place, row);
+    } else if (type === "private" && item.place !== "@" + fold(event.to)) {
+      chat.note(this.homeOf(item), { text: `To ${event.to}: ${event.text}`, line: `/msg ${event.to}` });
     }
     return undefined;
   }
@@ -400,10 +418,9 @@ class App {
     const { chat, conversation } = this;
     if (room !== this.drawn) this.turned(room);
     const open = room && !room.peer;
-    const key = open ? "room" : "to";
     // What waits for a room that is not open is seen in every room.
-    conversation.show(chat.place, this.outbox.items.filter(({ request }) => WRITTEN.test(request.type)
-      && ((request.room && !chat.room(request.room)) || fold(request[key] || "") === fold(chat.place.name))));
+    conversation.show(chat.place, this.outbox.items.filter((item) => WRITTEN.test(item.request.type)
+      && (this.homeOf(item) || chat.place) === chat.place));
     this.read();
     const all = [...chat.rooms.values()].reduce((sum, each) => sum + each.unread, 0);
     const elsewhere = all - (room ? room.unread : 0);
@@ -416,7 +433,7 @@ class App {
       elsewhere: elsewhere || "",
       "my-name": chat.away === null ? chat.name : `${chat.name} (away)`,
       beginning: room && !room.loading && room.first < 2 && room.attached
-        ? `This is the beginning of ${room.name}.` : "",
+        ? `This is the beginning of ${open ? "" : "your conversation with "}${room.name}.` : "",
       "to-end": room?.unread ? `${room.unread} new ↓` : "Newest ↓",
     };
     for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;

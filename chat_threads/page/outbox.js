@@ -8,6 +8,12 @@ const SAID = /^(say|action)$/; // the server remembers their refs
 const WRITTEN = /^(say|action|private|reply)$/; // what people wrote; it is shown while it waits
 const MOST_WAITING = 1000; // items; a class that pastes a book must wait
 
+// What somebody typed for such a request. It says whom it is for, so that it can be taken back in any room.
+function asTyped({ type, to, text }) {
+  const command = { action: "/me ", private: `/msg ${to} `, reply: "/reply " }[type];
+  return (command || (text[0] === "/" ? "/" : "")) + text;
+}
+
 class Outbox {
   // `store` keeps a string: save(text) and load(). `prefix` begins every ref: another tab may have the same token, and
   // its refs must be others.

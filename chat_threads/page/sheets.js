@@ -101,7 +101,7 @@ const SHEETS = {
     const { name, topic } = room;
     return [name, field("Topic", `/topic ${name} `, "Set", topic, "-"), field("Invite somebody", "/invite ", "Invite"),
       button("QR code", "/qr"), button("Leave the room", `/leave ${name}`),
-      button("Delete the room …", `/delete ${name}`)];
+      fold(name) !== "#lobby" && button("Delete the room …", `/delete ${name}`)];
   },
 
   person({ chat }, name) {
