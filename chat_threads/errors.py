@@ -244,7 +244,7 @@ class IgnoresItself(NotAllowed):
 class NotLocal(NotAllowed):
     """The command is for connections from the server's own machine, unless the server was started with --lab."""
 
-    fact = "Only connections from the server's own machine may see that; --lab shows it to everybody."
+    fact = "Only connections from the server's own machine may see that, and no browser; --lab shows it to everybody."
 
 
 class NoFaults(NotAllowed):

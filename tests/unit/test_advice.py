@@ -274,7 +274,7 @@ PLAIN = [
     ),
     (
         errors.NotLocal(),
-        "Only connections from the server's own machine may see that; --lab shows it to everybody.",
+        "Only connections from the server's own machine may see that, and no browser; --lab shows it to everybody.",
     ),
     (
         MetricsNotShown(),
