@@ -363,11 +363,12 @@ class Screen:
 
 def bottom(name: str, room: str, people: str, state: str, waiting: str, width: int) -> str:
     """The text of the bottom line. In a narrow window, the state comes first, and the room and the name are cut."""
-    line = " " + "   ".join(filter(None, (name, room, people, state, waiting)))
-    if columns(line) <= width:
-        return line
+    parts = [part for part in (name, room, people, state, waiting) if part]
+    for gap in ("   ", "  "):
+        if columns(line := " " + gap.join(parts)) <= width:
+            return line
     first = " " + "  ".join(filter(None, (state.partition(":")[0], waiting)))
     left = width - columns(f"{first}    {people}  ")
-    name = shortened(name, max(_LEAST, left // 3))
+    name = shortened(name, max(_LEAST, left // 3, left - columns(room)))
     room = shortened(room, max(_LEAST, left - columns(name)))
     return shortened("  ".join(filter(None, (first, room, name, people))), width)

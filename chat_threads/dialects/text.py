@@ -67,7 +67,7 @@ def _without_mouse(line: bytes) -> str:
 class SpoiltLine(NotUtf8):
     """The client's telnet took some bytes of the line for its own, because it was asked for 8 bits only then."""
 
-    advice = "Type it again."
+    advice = "Type it again. If that does not help, connect with: telnet -- HOST -PORT"
 
 
 class TextDialect(Preferences):

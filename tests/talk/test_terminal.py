@@ -638,6 +638,8 @@ def test_the_bottom_line_shows_the_room_who_is_there_and_the_connection(start_pr
     ("room", "name", "width", "shown"),
     [
         ("#lobby", "ann", 40, " ann   #lobby   3 people   connected"),
+        ("#lobby", "caroline40", 40, " caroline40  #lobby  3 people  connected"),
+        ("#lobby", "caroline4041", 40, " connected  #lobby  caroline4…  3 people"),
         ("#lobby", "ann", 30, " connected  #lobby  ann  3 pe…"),
         ("#とても長い部屋の名前でございます", "佐藤" * 5, 40, " connected  #とても長…  佐藤…  3 people"),
         ("#とても長い部屋の名前でございます", "ann", 40, " connected  #とても長い…  ann  3 people"),

@@ -206,7 +206,11 @@ PLAIN = [
         redaction.OldMessage("#lab", 5),
         "Message 5 of #lab is older than a day, so you cannot remove it any more.",
     ),
-    (SpoiltLine(), "That line is not UTF-8, so it was not sent. Type it again."),
+    (
+        SpoiltLine(),
+        "That line is not UTF-8, so it was not sent. Type it again. If that does not help, connect with: telnet -- HOST"
+        " -PORT",
+    ),
     (refusals.LooksHidden("#a"), "Another room's name looks like #a."),
     (refusals.Banned("#lab"), "You are banned from #lab."),
     (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),
