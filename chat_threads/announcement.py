@@ -48,11 +48,11 @@ def announce(chat: Chat, options: Options) -> None:
     ]
     if chat.operator_token:
         lines.append(f"The first operator: enter, type /register, and then /operator {chat.operator_token}")
-    click.echo("\n".join(lines))
-    log.info(
+    log.info(  # first, because in a terminal the lines below stay in view
         "chat_threads %s has started: process %d, %s port %d, history %s with %d messages",
         *(__version__, os.getpid(), host, port, kept, stored),
     )
+    click.echo("\n".join(lines))
     if urls and HAS_WEB and not is_local(others[0], reach.LOOPBACK):
         _show_code(urls[0], len(lines))
 
