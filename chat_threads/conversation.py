@@ -41,7 +41,8 @@ from .wire import READ_SIZE, Wire
 
 log = logging.getLogger(__name__)
 
-TRIES = 3  # at giving a name
+NAMES = 10  # tries at giving a name; in a large class, many are taken
+PASSWORDS = 3  # tries at the password of a name
 TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server must show its token
 PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite may wait 5 for another process's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
@@ -205,10 +206,11 @@ class Conversation(socketserver.BaseRequestHandler):
         first = self._token_at_once() if self._by_token else None
         if not self._receiver.spare:
             self._receiver.greet()
-        tries = 0
-        while tries < TRIES:
+        left = {"name": NAMES, "password": PASSWORDS}
+        while all(left.values()):
             hello = self._hello(deadline) if first is None else first
             first, spoilt = None, False
+            tried = "password" if isinstance(hello, commands.Hello) and hello.password else "name"
             self._session.heard = came = time.monotonic()
             if hello is None or not self.server.door.speaks(self._number):
                 return False
@@ -229,7 +231,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 if self._by_token:
                     raise self._full() from None
                 self._session.answer(events.problem(error.without_stack()))
-                if tries + 1 < TRIES:
+                if left[tried] > 1:
                     self.server.service.refused(self._session, hello, error)
                 self._may_give_way()
                 spoilt = isinstance(error, NotUtf8)  # by its telnet, so no name was refused
@@ -238,8 +240,8 @@ class Conversation(socketserver.BaseRequestHandler):
             if spoilt:
                 self._receiver.slow_down(1, deadline)
                 continue
-            tries += 1
-            if tries == TRIES - 1 and self._session.dialect.name == "text":
+            left[tried] -= 1
+            if left[tried] == 1 and self._session.dialect.name == "text":
                 self._session.send(events.Notice("One more try is left."))
         raise TooManyTries()
 

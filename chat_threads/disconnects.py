@@ -19,9 +19,9 @@ class NoNameInTime(NoHandshake):
 
 
 class TooManyTries(NoHandshake):
-    """None of the names that the client gave was accepted."""
+    """Neither a name that the client gave was accepted, nor the password of one."""
 
-    fact = "That was the third try."
+    fact = "That was the last try."
     advice = "Connect again to try again."
 
 

@@ -283,7 +283,7 @@ def test_the_last_error_arrives_though_there_is_input_that_nobody_read(start_pro
     """Closing a connection with unread input resets it, which may throw away what the peer has not read yet."""
     process = start_process()
     with staying_well(process), greeted(process) as client:
-        client.send("1", "2", "3", *["more that nobody reads"] * 5000)
+        client.send(*"1234567890", *["more that nobody reads"] * 5000)
         client.expect(error_line(TooManyTries()))
         for _ in range(20):  # for a while, for it does not close at once
             client.send("x" * 50_000)

@@ -19,10 +19,12 @@ import pytest
 from support.clients import Client, Program
 from support.terminals import run
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import accounts, conversation, passwords, receiver
 from chat_threads.account_errors import PasswordsBusy, TooManyAccounts, TooManyPasswords
 from chat_threads.client import Refused, connection
+from chat_threads.disconnects import TooManyTries
 from chat_threads.errors import Unreadable
 from chat_threads.ordered import TokenUsed
 from chat_threads.passwords import Gate, Password
@@ -92,13 +94,16 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     assert again.rest()[-1].startswith("* Goodbye")
 
 
-def test_three_wrong_passwords_end_the_handshake(server, program):
+def test_three_wrong_passwords_end_the_handshake_however_many_names_were_refused(server, program):
     registered(program, server=server)
     eve = server.client()
-    for _ in range(3):
-        eve.send("ann", "wrong password")
+    eve.send("1", "2", "3", "ann")
+    for left in (2, 1, 0):
+        eve.send("wrong password")
         eve.expect("! That is not the password of ann.")
-    assert any(line.startswith("! ") for line in eve.rest())
+        if left:
+            assert ("* One more try is left." in eve.upto("* The name ann has a password.")) == (left == 1)
+    assert eve.rest() == [error_line(TooManyTries())]
 
 
 def test_what_cannot_be_a_password_is_no_try(server, program):

@@ -375,7 +375,7 @@ PLAIN = [
     (errors.Unreadable("it is busy"), "The history cannot be read now: it is busy. Try again."),
     (errors.Broken(), "Internal server error. The server's log has the details."),
     (disconnects.NoNameInTime(60.0), "No name was given within 60 seconds. Goodbye."),
-    (disconnects.TooManyTries(), "That was the third try. Connect again to try again."),
+    (disconnects.TooManyTries(), "That was the last try. Connect again to try again."),
     (
         disconnects.GaveWay(),
         "The server is full, and you had given no name, so your place went to somebody else."
