@@ -198,11 +198,17 @@ class TextDialect(Preferences):
     # --- questions ------------------------------------------------------------------------------------------
 
     def ask(self, command: commands.Command) -> bool:
-        later, self._found = self._found, []  # lines that have come already
+        later = self._take_input()
         self._form = Form(command)
         self._ask_next(self._form)
         self._found += later
         return True
+
+    def _take_input(self) -> list[bytes | Signal | Input | None]:
+        """Take the lines that have come already. What is to be sent stays, so that nothing follows a question."""
+        found = self._found
+        self._found = [item for item in found if isinstance(item, events.WireBytes)]
+        return [item for item in found if not isinstance(item, events.WireBytes)]
 
     def _ask_next(self, form: Form) -> None:
         """Ask the next question. The client is asked not to show the answer, if nobody may see it."""
@@ -219,7 +225,7 @@ class TextDialect(Preferences):
     def _answered(self, form: Form, line: bytes | None) -> Request | None:
         """A line answers a question; None: there is another one, or none any more. What is said of it comes before the
         lines that have come already."""
-        later, self._found = self._found, []
+        later = self._take_input()
         request = self._take_answer(form, line)
         self._found += later
         return request
@@ -280,7 +286,7 @@ class TextDialect(Preferences):
             self._send(asked)
             self._tell(LOST if asked else LOST_AGAIN)
             self.pending = self._telnet.pending
-        if self._mode is Mode.ASKED:
+        if self._mode is Mode.ASKED and self._form is None:
             self._unanswered()
         elif self._screen is not None and self.waits:
             self._screen.go_on()

@@ -156,6 +156,24 @@ def test_edit_off_as_the_next_line_of_a_silent_client_is_answered_alone():
     assert b"has not answered" not in drain(dialect)[0]
 
 
+def test_a_silent_client_is_not_told_so_between_a_question_and_the_answer():
+    dialect = asked()
+    dialect.feed(b"/register\r\n")
+    assert dialect.next_input().command == commands.Register()
+    dialect.ask(commands.Register())
+    drawn, _ = drain(dialect)
+    assert drawn.index(b"has not answered") < drawn.index(b"Choose a password")
+
+    dialect = asked()
+    dialect.ask(commands.Register())  # the line came together with /edit on, so the client may still answer
+    dialect.pause()
+    assert b"has not answered" not in drain(dialect)[0]
+    dialect.feed(b"a good password\r\n/who\r\n")
+    drawn, lines = drain(dialect)
+    assert drawn.index(b"has not answered") < drawn.index(b"Type it once more")
+    assert lines == [], "the second line is no command, but an answer"
+
+
 def test_edit_off_puts_everything_back():
     dialect, plain = editing(), TextDialect()
     plain.admitted("ann")
