@@ -6,21 +6,22 @@ from collections.abc import Iterable, Sequence
 
 from ..dialects.completing import Known, goal
 from ..rules import fold
-from .talk import NOT_HERE, Talk
+from .surroundings import Surroundings
 
+NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 OFFERED = 20  # completions that are shown at once
 
 
-def completions(talk: Talk, before: str) -> list[str]:
+def completions(around: Surroundings, before: str) -> list[str]:
     """What the last word of the line may become; names have a colon at the beginning of the line."""
     wanted = goal(before)
     if not wanted.start and not (wanted.lead or wanted.words or wanted.known in (Known.ROOMS, Known.OWN_ROOMS)):
         return []  # most of the people who are known are somewhere else
     found: Iterable[str] = [each for each in wanted.words if each not in NOT_HERE]
     if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
-        found = sorted(each for each in talk.rooms if wanted.known is Known.ROOMS or fold(each) in talk.people)
+        found = sorted(each for each in around.rooms if wanted.known is Known.ROOMS or fold(each) in around.people)
     elif wanted.known is not Known.NOTHING:
-        found = reversed(talk.names)
+        found = reversed(around.names)
     colon = ": " if not wanted.words and " " not in before and not before.startswith("#") else ""
     return [each + colon for each in wanted.fitting(found)]
 

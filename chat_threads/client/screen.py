@@ -112,7 +112,7 @@ class _Completer(Completer):
         before = document.text_before_cursor
         if self._talk.hidden:
             return
-        for each in completions(self._talk, before):
+        for each in completions(self._talk.around, before):
             yield Completion(_with_space(each), -len(before.rpartition(" ")[2]), display=each)
 
 
@@ -175,7 +175,7 @@ def _keys(talk: Talk) -> KeyBindings:
     def complete(event: KeyPressEvent) -> None:
         line = event.current_buffer
         before = line.document.text_before_cursor
-        found = completions(talk, before) if line.complete_state is None else []
+        found = completions(talk.around, before) if line.complete_state is None else []
         if len(found) == 1:  # at once: the library completes in its own time, and another key would end that
             line.delete_before_cursor(len(before.rpartition(" ")[2]))
             line.insert_text(_with_space(found[0]))
@@ -349,12 +349,12 @@ class Screen:
         return "\n".join([*rows, HIDDEN if self._talk.hidden else "> "])
 
     def _bottom(self) -> str:
-        talk, chat = self._talk, self._chat
+        talk, around, chat = self._talk, self._talk.around, self._chat
         state = "connected" if chat.online else "not connected: trying to reconnect"
         waiting = f"{count} waiting" if (count := len(talk.waiting(LATE))) else ""
-        people = talk.people.get(fold(talk.room), 1) if talk.room else 0
+        people = around.people.get(fold(around.room), 1) if around.room else 0
         how_many = f"{people} {'person' if people == 1 else 'people'}" if people else ""
-        return bottom(chat.name, talk.room or "in no room", how_many, state, waiting, self._columns)
+        return bottom(chat.name, around.room or "in no room", how_many, state, waiting, self._columns)
 
     @property
     def _columns(self) -> int:

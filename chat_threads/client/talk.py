@@ -39,8 +39,8 @@ from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected, Refused
 from .lines import fits
 from .requests import Asked
+from .surroundings import Surroundings
 
-MAX_KNOWN = 1000  # names and rooms that can be completed
 AGAIN = ("wrong_password", "bad_password", "try_later", "busy")  # refusals after which a password is asked for again
 MISSING = "bad_request"  # the code of the error of a request without its password
 WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
@@ -49,7 +49,6 @@ PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
 AWARE = 2.0  # seconds after which the user has seen a question
 SEEN = 5.0  # seconds in which somebody who looks at the keyboard may miss that they had to leave their room
 LONGEST = 60  # columns of a line in an error about it
-NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"
 
@@ -69,8 +68,7 @@ def _is_command(line: str) -> bool:
 
 class Talk:
     """A person's conversation. The thread that reads the keyboard calls ``obey`` and ``enter``; another thread calls
-    ``listen``. The thread in ``listen`` sets the public attributes, except ``failed`` and ``erased``; any thread may
-    read them."""
+    ``listen``, and that one sets ``over``. Any thread may read the public attributes."""
 
     def __init__(
         self,
@@ -86,10 +84,7 @@ class Talk:
         self.chat = chat
         self.failed = False  # whether something was not done; set by any thread, and only to True
         self.over: ClientError | None = None  # why the client has given up; None if it has not, or was closed
-        self.room: str | None = None
-        self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
-        self.names: dict[str, None] = {}  # people that were seen, the latest last
-        self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
+        self.around = Surroundings()
         self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
         self._sent_out = ("", -SEEN)  # the room that the user had to leave, and when; set by the thread in ``listen``
         self._begun: str | None = None  # the room in which the line was begun, likewise
@@ -387,10 +382,14 @@ class Talk:
         if line and not isinstance(event, (events.Ack, events.PrivateLine)):
             self._show_typed(line)
         if isinstance(event, (events.Departed, events.RoomDeleted)):
-            self._sent_out = ("", -SEEN) if ref or self.room != event.room else (event.room, time.monotonic())
+            self._sent_out = ("", -SEEN) if ref or self.around.room != event.room else (event.room, time.monotonic())
         first = self._new_here
-        was_in = isinstance(event, events.Entered) and fold(event.room) in self.people
-        self._note(event)
+        was_in = isinstance(event, events.Entered) and fold(event.room) in self.around.people
+        if self.chat.name != self._name:
+            self._name = self.chat.name
+            self._dialect.renamed(self._name)
+        self.around.note(event, self._name)
+        self._removed += isinstance(event, events.Redacted) and event.by == self._name
         if isinstance(event, events.Entered):
             if self._screen:
                 self._look_around(event.room, was_in)
@@ -449,7 +448,8 @@ class Talk:
         return message.sender != self._name and mentions(self._name, message.text)
 
     def _print(self, event: events.Event, room: str | None = None, bold: bool = False) -> None:
-        here = room is None or self.room is None or fold(room) == fold(self.room)
+        current = self.around.room
+        here = room is None or current is None or fold(room) == fold(current)
         if self._fits:
             self._dialect.window(shutil.get_terminal_size().columns)
         views = self._dialect.views
@@ -460,42 +460,6 @@ class Talk:
         self._said_last = event.text if isinstance(event, events.Problem) else ""
         if lines:
             self._write(lines, isinstance(event, events.Problem))
-
-    # --- what is known --------------------------------------------------------------------------------------
-
-    def _note(self, event: events.Event) -> None:
-        """Keep what the bottom line shows and what completion offers."""
-        if (name := self.chat.name) != self._name:
-            self._name = name
-            self._dialect.renamed(name)
-        if isinstance(event, events.Entered):
-            self.people[fold(event.room)] = event.count + 1
-            self._meet(*event.others)
-        elif isinstance(event, events.Presence) and fold(event.room) in self.people:
-            self.people[fold(event.room)] += len(event.names) * (1 if event.kind == "joined" else -1)
-            self._meet(*event.names)
-        elif isinstance(event, events.Renamed):
-            self.names.pop(event.old, None)
-            self._meet(event.new)
-        elif isinstance(event, events.PeopleList):
-            if event.room and fold(event.room) in self.people:
-                self.people[fold(event.room)] = len(event.people) + event.more
-            self._meet(*(row.name for row in event.people))
-        elif isinstance(event, events.Message):
-            self._meet(event.sender)
-        elif isinstance(event, (events.Departed, events.RoomDeleted)):
-            self.people.pop(fold(event.room), None)
-            self.room = event.current if isinstance(event, events.Departed) else event.now_in
-        elif isinstance(event, events.Redacted):
-            self._removed += event.by == self._name
-        elif isinstance(event, events.RoomList):
-            _see(self.rooms, *(row.room for row in event.rooms))
-        if isinstance(event, (events.Entered, events.Current)):
-            self.room = event.room
-            _see(self.rooms, event.room)
-
-    def _meet(self, *names: str) -> None:
-        _see(self.names, *(name for name in names if name != self._name))
 
     def _look_around(self, room: str, again: bool) -> None:
         """Ask who is here, for the rooms that exist, and for the people in a room that was just entered."""
@@ -511,11 +475,3 @@ def _help(about: str | None, answer: Other) -> events.HelpShown:
     works = answer.fields["requests"]
     useless = {kind.row.name for kind in commands.TYPED if kind.row.type and kind.row.type not in works}
     return events.HelpShown(about, without=frozenset(useless | {"/edit"}))
-
-
-def _see(known: dict[str, None], *words: str) -> None:
-    for word in words:
-        known.pop(word, None)
-        known[word] = None
-    while len(known) > MAX_KNOWN:
-        del known[next(iter(known))]

@@ -25,7 +25,8 @@ from support.words import error_line
 from chat_threads import commands, qr
 from chat_threads.client import terminal
 from chat_threads.client.completions import completions
-from chat_threads.client.talk import MAX_KNOWN, _see, request_of
+from chat_threads.client.surroundings import MAX_KNOWN, Surroundings
+from chat_threads.client.talk import request_of
 from chat_threads.client.terminal import Address
 from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.base import Request
@@ -33,6 +34,7 @@ from chat_threads.dialects.columns import columns as columns_of
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import UnknownCommand, UnknownPerson
+from chat_threads.events import Entered, Renamed, RoomList, RoomRow
 from chat_threads.letters import clusters
 
 pytestmark = pytest.mark.slow
@@ -59,15 +61,6 @@ def test_a_command_that_programs_cannot_ask_for_has_no_request():
         request_of(AreYouThere())
     assert request_of(Help()) == {"type": "help"}
     assert request_of(SetOption()) == {"type": "set"}
-
-
-class Known:
-    """The part of the client that a Talk uses."""
-
-    def __init__(self) -> None:
-        self.names = dict.fromkeys(("cy", "Ömer", "bob"))
-        self.rooms = dict.fromkeys(("#lobby", "#lab2", "#lab"))
-        self.people = {"#lab2": 3}
 
 
 @pytest.mark.parametrize(
@@ -98,16 +91,21 @@ class Known:
     ],
 )
 def test_the_last_word_is_completed(before, found):
-    assert completions(Known(), before) == found  # type: ignore[arg-type]
+    around = Surroundings()
+    rooms = tuple(RoomRow(name, 1, 0, "") for name in ("#lobby", "#lab2", "#lab"))
+    for event in (Entered("#lab2", "", ("cy", "Ömer"), 2, 0), RoomList(rooms, 0), Renamed("al", "bob")):
+        around.note(event, "ann")
+    assert completions(around, before) == found
 
 
-def test_words_to_complete_are_bounded_and_the_latest_are_kept():
-    known: dict[str, None] = {}
+def test_names_to_complete_are_bounded_and_the_latest_are_kept():
+    around = Surroundings()
     for number in range(MAX_KNOWN + 10):
-        _see(known, str(number), "always")
-    assert len(known) == MAX_KNOWN
-    assert "always" in known
-    assert "0" not in known
+        around.note(Renamed("", str(number)), "ann")
+        around.note(Renamed("", "always"), "ann")
+    assert len(around.names) == MAX_KNOWN
+    assert "always" in around.names
+    assert "0" not in around.names
 
 
 @pytest.mark.parametrize(

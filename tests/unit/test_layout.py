@@ -82,8 +82,8 @@ LAYERS = """
     client.state
     client.link
     client.chat
-    client.__init__     client.talk
-    client.completions
+    client.__init__     client.surroundings
+    client.completions  client.talk
     client.screen
     client.terminal
     client.__main__
@@ -317,6 +317,11 @@ def test_a_missing_explanation_is_found():
     source = "class A: ...\nclass _B: ...\ndef f(): ...\ndef _g(): ...\n@dataclass\nclass Row:\n    x: int\n"
     source += "@does(commands.Say)\ndef say(): ...\n"
     assert unexplained("m", source) == ["m", "m.A", "m.f"]
+
+
+@for_each("module", SOURCES)
+def test_no_module_is_too_long_to_be_read_in_one_go(module):
+    assert SOURCES[module].count("\n") <= 500
 
 
 @for_each("module", SOURCES)
