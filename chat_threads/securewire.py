@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import threading
 import time
-from collections.abc import Sequence
 from itertools import count
-from typing import Any
 
 from .latch import Latch
 from .tls import RECORD, Channel, Violation, reason
@@ -31,13 +28,14 @@ class SecureWire(Wire):
     A thread that writes to many clients may first call ``seal`` for some of them.
     """
 
-    __slots__ = ("_channel", "_shaken", "_stop", "_pieces")  # as in Mailbox
+    __slots__ = ("lock", "_channel", "_shaken", "_stop", "_pieces")  # as in Mailbox
 
     def __init__(self, plain: Wire, channel: Channel) -> None:
         """``plain``: the wire whose place it takes, to which nothing was sent."""
         super().__init__(plain._sock, plain.nowait)
         self.relayed = plain.relayed
         self._channel = channel
+        self.lock = channel.lock  # for ``seal``; a few other wires may share it
         self._shaken = False  # set by the reader: whether the handshake is done
         self._pieces = 0  # reads that brought no text and are not forgiven; the reader's
         self._stop = Latch()  # set by stop_reading
@@ -119,36 +117,17 @@ class SecureWire(Wire):
 
     # --- the thread that writes -------------------------------------------------------------------------------
 
-    @staticmethod
-    def seal(batch: Sequence[tuple[Any, bytes]]) -> list[bytes]:
-        """Take these bytes as ``put`` does, but leave them encrypted in ``unsent``. Return for each wire what it has
-        taken: all of it, or nothing if that cannot be done now. Those for which there are no bytes may be other Wires.
+    def seal(self, data: bytes) -> bytes:
+        """Take these bytes as ``put`` does, but leave them encrypted in ``unsent``. Return what is taken: all of it, or
+        nothing if that cannot be done now. For a caller that holds ``lock``, because it seals for several wires.
 
         One encryption after another finds OpenSSL's code in the processor's cache. After a ``send`` it is not there.
-        Besides, neighbours share a lock.
+        Besides, neighbours share a lock. Raises ssl.SSLError; ``put`` meets it again.
         """
-        taken = [b""] * len(batch)
-        held: threading.Lock | None = None
-        try:
-            for number, (wire, data) in enumerate(batch):
-                if not data:
-                    continue
-                channel = wire._channel
-                if channel.lock is not held:
-                    if held:
-                        held.release()
-                    held = channel.lock
-                    held.acquire()
-                if wire._shaken and not wire.unsent and len(data) <= RECORD:
-                    try:
-                        wire.unsent = channel.encrypt_next(data)
-                        taken[number] = data
-                    except Exception:  # ``put`` meets it again
-                        pass
-        finally:
-            if held:
-                held.release()
-        return taken
+        if self.unsent or len(data) > RECORD or not self._shaken:
+            return b""
+        self.unsent = self._channel.encrypt_next(data)
+        return data
 
     def put(self, data: bytes | memoryview, nowait: int) -> int:
         if not self._shaken:  # only the reason for the end is sent so early, and the client could not read that

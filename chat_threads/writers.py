@@ -26,13 +26,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, repeat
+from typing import Any
 
 from . import inside
 from .disconnects import TooSlow
 from .ends import Vital
 from .mailbox import OPEN, Life, Mailbox
 from .parcel import Parcel
-from .securewire import SecureWire
 from .session import SECURED, Session
 
 log = logging.getLogger(__name__)
@@ -342,21 +342,32 @@ class Crew(Writers):
                     self._hire(session, rest)
 
     @staticmethod
-    def _seal(sessions: Sequence[Session], taken: Sequence[list[Parcel]]) -> Iterable[bytes]:
+    def _seal(sessions: Sequence[Session], taken: Sequence[list[Parcel]]) -> list[bytes]:
         """Encrypt what the sessions that speak TLS are sent next. Return what each one's wire has taken."""
+        sealed = []
+        held: threading.Lock | None = None
         try:
-            batch = []
             for session, parcels in zip(sessions, taken, strict=True):  # the hot path: few calls
                 data = b""
                 if parcels and session.cohort == SECURED:
-                    if parcels[1:]:
-                        data = b"".join([parcel.data for parcel in parcels])
-                    else:
-                        data = parcels[0].encoded or parcels[0].data
-                batch.append((session.wire, data))
-        except Exception:  # _send meets it again, and handles it
-            return NONE_SEALED
-        return SecureWire.seal(batch)
+                    wire: Any = session.wire  # a SecureWire
+                    if wire.lock is not held:
+                        if held:
+                            held.release()
+                        held = wire.lock
+                        held.acquire()
+                    try:
+                        if parcels[1:]:
+                            data = wire.seal(b"".join([parcel.data for parcel in parcels]))
+                        else:
+                            data = wire.seal(parcels[0].encoded or parcels[0].data)
+                    except Exception:  # _send meets it again, and handles it
+                        pass
+                sealed.append(data)
+        finally:
+            if held:
+                held.release()
+        return sealed
 
     @staticmethod
     def _give_up_on(session: Session) -> None:
