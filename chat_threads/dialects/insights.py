@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from .. import events
 from .amounts import counted, time_span
 from .rows import wrapped
+from .sentences import NOT_COUNTED, trip_shown
 from .tables import blocks, table
 
 
@@ -33,7 +32,7 @@ def threads(event: events.ThreadList, room: int) -> list[str]:
 def locks(event: events.LockList, room: int) -> list[str]:
     """A table, and below it who waits for what."""
     if not event.counted:
-        return ["The use of locks is counted only with --lab or --trace."]
+        return [NOT_COUNTED]
     rows = [
         [
             row.lock,
@@ -56,11 +55,9 @@ def trip(event: events.TripShown, room: int) -> list[str]:
     def shown(milliseconds: float | None) -> str:
         return "" if milliseconds is None else f"{milliseconds:.3f}"
 
-    head = f"The trip of message {event.number} of {event.room}, by {event.sender}, in ms since it was received:"
-    stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in asdict(event.stages).items())
     rows = [[row.name, shown(row.queued), shown(row.written)] for row in event.members]
     members = table(("member", "queued", "written"), rows, (1, 2), room, shrink=((0, 20),))
-    return [head, stages, *members, *([f"and {event.more} more."] if event.more else ())]
+    return [*trip_shown(event), *members, *([f"and {event.more} more."] if event.more else ())]
 
 
 def _wait_for(lock: str, holder: str | None, held: float | None) -> str:

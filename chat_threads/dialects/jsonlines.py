@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -20,6 +21,7 @@ from ..parcel import Views
 from ..rules import LINES, REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
 from .base import DEFAULTS, MAX_REPLAY, Request, Settings, SharedViews
+from .help import help_lines
 from .sentences import TEXTS
 from .typed import parse_line
 
@@ -359,8 +361,8 @@ def _fields(event: events.Event) -> dict[str, Any]:
     found = codec.encode(event)
     if isinstance(event, events.Welcome):
         found["limits"] = _LIMITS
-    elif lines := TEXTS.get(type(event)):
-        found["text"] = "\n".join(lines(event))
+    elif (texts := TEXTS.get(type(event))) and (lines := texts(event)):
+        found["text"] = "\n".join(lines)
     return found
 
 
@@ -373,5 +375,6 @@ def _help(event: events.HelpShown) -> dict[str, Any]:
         shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
         return {"commands": [{"usage": row.usage, "does": row.does} for row in shown]}
     row = commands.called(event.about).row
-    found = {"usage": row.usage, "does": row.does, "details": row.more, "aliases": list(row.aliases)}
+    text = "\n".join(help_lines(event, sys.maxsize))
+    found = {"usage": row.usage, "does": row.does, "details": row.more, "aliases": list(row.aliases), "text": text}
     return {key: value for key, value in found.items() if value}

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import events, qr
-from ..rules import is_room, mentions
+from ..rules import mentions
 from . import advice, clock, governed, insights, sentences
 from .amounts import counted, time_span
 from .columns import shortened
@@ -178,8 +178,7 @@ def _redacted(style: Style, event: events.Redacted) -> str:
 
 
 def _topic_shown(style: Style, event: events.TopicShown) -> str:
-    topic = f"The topic of {event.room} is: {event.topic}" if event.topic else f"{event.room} has no topic."
-    return _line(style, topic)
+    return _line(style, sentences.topic_shown(event))
 
 
 def _room_deleted(style: Style, event: events.RoomDeleted) -> str:
@@ -201,7 +200,7 @@ def _room_shown(style: Style, event: events.RoomShown) -> str:
 
 def _audit_list(style: Style, event: events.AuditList) -> str:
     if not event.rows:
-        return _line(style, "Nothing was reported, and operators have done nothing.")
+        return _line(style, sentences.NOTHING_DONE)
     always = replace(style, timestamps="on")
     rows = [
         [_old_stamp(always, row.at).strip("[] "), row.room, row.by, row.action, row.about, row.why]
@@ -241,12 +240,7 @@ def _page_lines(style: Style, messages: Sequence[events.Message], with_room: boo
 
 
 def _history_page(style: Style, event: events.HistoryPage) -> str:
-    if not event.messages:
-        what = "That part of the history has no messages." if event.last else f"Nothing was said in {event.room} yet."
-        return _line(style, what)
-    first, last = event.messages[0].number, event.messages[-1].number
-    which = f"messages {first} to {last}" if first < last else f"message {first}"
-    head = f"{event.room}, {which} of {event.last}:"
+    head = sentences.history_page(event)
     ways = []
     if event.before:
         ways.append(f"Older: /history {event.room} before {event.before}")
@@ -256,34 +250,10 @@ def _history_page(style: Style, event: events.HistoryPage) -> str:
     return _line(style, head) + _page_lines(style, event.messages, False) + tail
 
 
-_NO_QUOTES = str.maketrans(dict.fromkeys('"“”„«»'))
-
-
 def _search_page(style: Style, event: events.SearchPage) -> str:
-    star, sought = "", f"{event.words} {event.limits}".rstrip()
-    if "*" in event.words:
-        plain = " ".join(sought.replace("*", " ").split())
-        star = _line(style, f"A * is searched for as it is. Parts of words need none: /search {plain}")
-    elif not event.messages and (plain := " ".join(sought.translate(_NO_QUOTES).split())) not in ("", sought):
-        star = _line(style, f"Quotes are searched for as they are. Without them: /search {plain}")
-    rooms = [word for word in event.words.split() if is_room(word)]
-    if rooms and not event.messages and not event.limits:
-        words = " ".join(word for word in event.words.split() if word not in (rooms[0], "in:"))
-        star += _line(style, f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
-    typed = event.words.split()
-    for limit, what, example in (("in:", "A room", "in:#lab2"), ("from:", "A name", "from:ann")):
-        if limit in typed and not (limit == "in:" and rooms and star):
-            star += _line(style, f"{what} comes right after {limit} without a space, as in {example}")
-    if not event.messages and any(word.startswith("before:") for word in typed):
-        star += _line(style, "before: takes a room and a message's number, as in before:#lab2/17")
-    if not event.messages:
-        return _line(style, f"Nothing was found for: {sought}") + star
-    count = len(event.messages)
-    found = f"{counted(count, 'message')} found for: {sought}"
-    if event.more:
-        found = f"More than {counted(count, 'match', 'matches')}; the newest {count} for: {sought}"
+    head, *hints = sentences.search_page(event)
     older = _line(style, f"Older: /search {event.older}") if event.older else ""
-    return _line(style, found) + _page_lines(style, event.messages, True) + star + older
+    return _line(style, head) + _page_lines(style, event.messages, True) + _lines(style, *hints) + older
 
 
 def _cell(style: Style, header: str, text: str, most: int) -> str:
@@ -303,7 +273,7 @@ def _away(reason: str | None) -> str:
 
 def _people_list(style: Style, event: events.PeopleList) -> str:
     if not event.people:
-        return _line(style, f"Nobody is in {event.room}.")
+        return _line(style, sentences.nobody_in(event))
     rows = [
         [
             person.name,
@@ -335,23 +305,7 @@ def _qr_shown(style: Style, event: events.QrShown) -> str:
 
 
 def _stats_shown(style: Style, event: events.StatsShown) -> str:
-    rows = [
-        ["version", event.version],
-        ["uptime", time_span(event.uptime)],
-        ["sessions", str(event.sessions)],
-        ["rooms", str(event.rooms)],
-        ["messages stored", str(event.stored)],
-        ["messages/s", f"{event.per_second:.1f}"],
-        ["threads", str(event.threads)],
-    ]
-    if event.log_position is not None:  # in a cluster
-        rows += [
-            ["rows of the log", str(event.log_position)],
-            ["rows behind", str(event.log_behind)],
-            ["rows appended", str(event.log_appends)],
-            ["appends that failed", str(event.log_retries)],
-        ]
-    return _table(style, ("what", "value"), rows, right=(1,))
+    return _table(style, ("what", "value"), sentences.stats(event), right=(1,))
 
 
 def _thread_list(style: Style, event: events.ThreadList) -> str:
@@ -376,10 +330,7 @@ def _token_shown(style: Style, event: events.TokenShown) -> str:
 
 
 def _pong(style: Style, event: events.Pong) -> str:
-    text = f"Pong: {event.through * 1000:.2f} ms through the server's queue"
-    if event.network is not None:
-        text += f", {event.network * 1000:.2f} ms over the network"
-    return _line(style, text + ".")
+    return _line(style, sentences.pong(event))
 
 
 def _help_shown(style: Style, event: events.HelpShown) -> str:

@@ -1,22 +1,25 @@
 "use strict";
-// Answers as elements. One renderer shows them all: a list of objects is a table, and everything else is pairs of a
-// name and a value. So a command that is added to the server needs no line here.
+// Answers as elements. One renderer shows them all: the server's text for people, and each list of objects as a table.
+// An answer with neither is pairs of a name and a value. So a command that is added to the server needs no line here.
 
 function shown(key, value) {
   if (value == null) return "";
   if (value === true) return "yes";
-  if (/^(idle|uptime|connected)$/.test(key)) return span(value);
-  if (value % 1) return value.toFixed(4);
+  if (key === "away") return value || key;
+  if (key === "idle") return span(value);
+  if (/^(seconds|waited|longest|held)$/.test(key)) return `${+value.toFixed(4)} s`;
   if (key === "at") return new Date(value).toLocaleString();
   return Array.isArray(value) ? value.join(", ") : String(value);
 }
 
+const HEADS = { account: "logged in", action: "what", at: "when", holder: "held by", seconds: "for" };
+
 function table(rows) {
-  const keys = Object.keys(rows[0]);
-  const number = (key) => rows.every((row) => row[key] === null || typeof row[key] === "number") && "number";
+  const keys = [...new Set(rows.flatMap(Object.keys))];
+  const number = (key) => rows.every((row) => row[key] == null || typeof row[key] === "number") && "number";
   const cell = (key, value) =>
     key === "room" ? button(value, `/join ${value}`, "link") : el("bdi", {}, shown(key, value));
-  const head = keys.map((key) => el("th", { scope: "col", class: number(key) }, key));
+  const head = keys.map((key) => el("th", { scope: "col", class: number(key) }, HEADS[key] || key));
   const body = rows.map((row) =>
     el("tr", {}, keys.map((key) => el("td", { class: number(key) }, cell(key, row[key])))));
   // A wide table scrolls by itself; with tabindex, keys can scroll it, too.
@@ -26,10 +29,10 @@ function table(rows) {
 
 // Messages that a search found, or a page of the history: each leads to its place in the room.
 function hits(messages) {
-  return messages.map(({ room, number, at, from, text }) =>
+  return messages.map(({ room, number, at, from, kind, text }) =>
     el("button", { class: "hit", "data-line": `/goto ${room} ${number}` },
       el("small", {}, `${room} ${number}, ${shown("at", at)}`),
-      el("span", {}, nameOf(from), ": ", el("bdi", {}, text || "removed"))));
+      el("span", {}, nameOf(from), kind === "action" ? " " : ": ", el("bdi", {}, text || "removed"))));
 }
 
 // A QR code: black on white in every colour scheme, because cameras expect it so.
@@ -39,19 +42,22 @@ function qrCode(rows) {
     svg("path", { d: squares.join("") }));
 }
 
-// Any answer as elements, for a row of the conversation or for a sheet.
-function answer({ type, ref, more, ...fields }) {
-  const parts = [el("b", {}, type)];
-  const pairs = Object.entries(fields).filter(([, value]) => given(value) && typeof [value].flat()[0] !== "object");
+// Any answer as elements, for a row of the conversation or for a sheet; its text stands above them.
+function answer({ type, ref, text, more, ...fields }) {
   if (type === "qr") return [qrCode(fields.rows), el("p", {}, fields.url)];
-  parts.push(el("dl", {}, pairs.map(([key, value]) =>
-    [el("dt", {}, key), el("dd", {}, el("bdi", {}, shown(key, value)))])));
-  for (const [key, value] of Object.entries(fields)) {
-    if (!Array.isArray(value) || typeof value[0] !== "object") continue;
-    parts.push(key === "messages" ? hits(value) : table(value));
-  }
-  if (more) parts.push(el("p", {}, `and ${more === true ? "" : more} more`));
-  return parts.flat();
+  if (type === "bans") return []; // the text has all
+  const lists = Object.entries(fields).filter(([, value]) => typeof value?.[0] === "object");
+  const parts = lists.map(([key, value]) => (key === "messages" ? hits(value) : table(value))).flat();
+  const { room, before, after, older } = fields;
+  if (more && !older) parts.push(el("p", {}, `and ${more} more`));
+  const ways = [older && button("Older", `/search ${older}`),
+    before && button("Older", `/history ${room} before ${before}`),
+    after && button("Newer", `/history ${room} after ${after}`)].filter(given);
+  if (ways[0]) parts.push(el("span", { class: "actions" }, ways));
+  if (text) return parts;
+  const pairs = Object.entries(fields).map(([key, value]) =>
+    [el("dt", {}, key), el("dd", {}, el("bdi", {}, shown(key, value)))]);
+  return [el("b", {}, `/${type}`), ...(lists[0] ? parts : [el("dl", {}, pairs)])];
 }
 
 // A button that types a line. Most of what can be tapped is this.
@@ -69,8 +75,8 @@ const NEXT = {
   name_taken: "/nick {near}",
 };
 
-// A notice or an error as a row.
+// A notice, an error or an answer as a row.
 function said(event) {
   const line = (NEXT[event.next || event.code] || "").replace(/{(\w+)}/, (_, field) => event[field] || "");
-  return { text: event.text, look: event.type, line: / $/.test(line) ? "" : line };
+  return { text: event.text, look: event.code && event.type, line: / $/.test(line) ? "" : line, answers: answer(event) };
 }

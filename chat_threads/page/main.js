@@ -282,10 +282,9 @@ class App {
     if (type === "notice") this.settled(item.request, event);
     if (item.then) return item.then(event);
     if (item.goes && /joined|current/.test(type)) this.arrived(chat.room(event.room), item.begun);
-    if (type === "search") this.sheets.open("search", answer(event));
+    if (type === "search") this.sheets.open("search", noted(said(event)));
     else if (!QUIET.test(type) && asked + type !== "logintoken") {
-      const row = event.text ? said(event) : { answers: answer(event) };
-      chat.note(chat.rooms.get(item.place) || chat.place, row);
+      chat.note(chat.rooms.get(item.place) || chat.place, said(event));
     } else if (type === "private" && item.place !== "@" + fold(event.to)) {
       chat.note(this.homeOf(item), { text: `To ${event.to}: ${event.text}`, line: `/msg ${event.to}` });
     }

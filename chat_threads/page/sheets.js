@@ -88,7 +88,7 @@ const PLAIN = !isSecureContext && el("p", {}, "Not encrypted: others on the netw
 const SHEETS = {
   find(app) {
     const list = el("div", {}, "…");
-    app.ask({ type: "rooms" }, (event) => list.replaceChildren(...(event.rooms ? answer(event) : [event.text])));
+    app.ask({ type: "rooms" }, (event) => list.replaceChildren(...noted(said(event))));
     return ["Join or create", field("Join a room", "/join #", "Join"),
       field("Create a room", "/create #", "Create"), list];
   },

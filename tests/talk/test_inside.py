@@ -10,6 +10,7 @@ import pytest
 from support.waiting import WAIT, held, wait_for
 
 from chat_threads import inside
+from chat_threads.dialects.sentences import NOT_COUNTED
 from chat_threads.ordered import Left
 from chat_threads.queues import BatchQueue
 
@@ -206,8 +207,8 @@ def locks(client) -> dict[str, dict]:
 
 def test_locks_are_not_counted_unless_that_is_asked_for(server, program):
     [answer] = program("ann", server=server).ask(type="locks")
-    assert answer == {"type": "locks", "counted": False, "locks": []}
-    assert server.client("bob").ask("/locks")[-1].startswith("* The use of locks is counted only with")
+    assert answer == {"type": "locks", "counted": False, "locks": [], "text": NOT_COUNTED}
+    assert server.client("bob").ask("/locks")[-1] == f"* {NOT_COUNTED}"
     assert not isinstance(server.chat.publisher._lock, inside.CountedLock)
 
 

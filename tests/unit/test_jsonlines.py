@@ -625,7 +625,8 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.Renamed("bob", "rob"), [{"type": "presence", "kind": "renamed", "old": "bob", "new": "rob"}]),
     (events.TopicChanged("#lobby", "bob", "locks"), [{"type": "topic", "room": "#lobby", "topic": "locks",
                 "by": "bob"}]),
-    (events.TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": ""}]),
+    (events.TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": "",
+                "text": "#lobby has no topic."}]),
     (
         events.AuditList("#lab", (events.AuditRow(AT, "#lab", "ann", "ban", "bob", "60 s: rude"),)),
         [
@@ -689,14 +690,34 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.Invited("bob", "#lab2"), [{"type": "invited", "room": "#lab2", "by": "bob"}]),
     (
         events.HistoryPage("#lobby", (said(),), 9, 7, None),
-        [{"type": "history", "room": "#lobby", "messages": [SAID], "last": 9, "before": 7, "after": None}],
+        [{"type": "history", "room": "#lobby", "messages": [SAID], "last": 9, "before": 7, "after": None,
+                "text": "#lobby, message 7 of 9:"}],
     ),
-    (events.SearchPage("hi", (said(),), True), [{"type": "search", "words": "hi", "messages": [SAID], "more": True}]),
+    (
+        events.HistoryPage("#lobby", (), 0, None, None),
+        [{"type": "history", "room": "#lobby", "messages": [], "last": 0, "before": None, "after": None,
+                "text": "Nothing was said in #lobby yet."}],
+    ),
+    (
+        events.SearchPage("hi", (said(),), True),
+        [{"type": "search", "words": "hi", "messages": [SAID], "more": True,
+                "text": "More than 1 match; the newest 1 for: hi"}],
+    ),
+    (
+        events.SearchPage("h*", (), False, limits="in:#lab"),
+        [{"type": "search", "words": "h*", "messages": [], "more": False, "limits": "in:#lab",
+                "text": "Nothing was found for: h* in:#lab\n"
+                "A * is searched for as it is. Parts of words need none: /search h in:#lab"}],
+    ),
     (
         events.RoomList((events.RoomRow("#lobby", 2, 9, "locks"),), 3),
         [{"type": "rooms", "rooms": [{"room": "#lobby", "people": 2, "messages": 9, "topic": "locks"}], "more": 3}],
     ),
     (events.PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
+    (events.PeopleList("#lab", (), 0), [{"type": "who", "room": "#lab", "people": [], "more": 0,
+                "text": "Nobody is in #lab."}]),
+    (events.AuditList(None, ()), [{"type": "audit", "room": None, "rows": [],
+                "text": "Nothing was reported, and operators have done nothing."}]),
     (
         events.PersonShown(PERSON, 12.00049, "anna"),
         [{"type": "whois", **PERSON_SHOWN, "connected": 12.0, "logged_in_as": "anna",
@@ -718,6 +739,8 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
             {
                 "type": "stats", "version": "1.0.0", "uptime": 10.5, "sessions": 12, "rooms": 3, "stored": 4000,
                 "threads": 17, "per_second": 12.3,
+                "text": "version: 1.0.0\nuptime: 10s\nsessions: 12\nrooms: 3\nmessages stored: 4000\n"
+                "messages/s: 12.3\nthreads: 17",
             }
         ],
     ),
@@ -740,6 +763,8 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
             }],
         }],
     ),
+    (events.LockList(False, ()), [{"type": "locks", "counted": False, "locks": [],
+                "text": "The use of locks is counted only with --lab or --trace."}]),
     (
         events.TripShown(
             "#lobby", 12, "ann", events.Stages(0.1, 0.15, 0.71234, None), (events.MemberTrip("bob", 0.8, 0.91234),), 3
@@ -748,6 +773,8 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
             "type": "trace", "room": "#lobby", "number": 12, "from": "ann", "queued": 0.1,
             "taken": 0.15, "committed": 0.712, "published": None,
             "members": [{"name": "bob", "queued": 0.8, "written": 0.912}], "more": 3,
+            "text": "The trip of message 12 of #lobby, by ann, in ms since it was received:\n"
+            "queued 0.100, taken 0.150, committed 0.712, published not yet",
         }],
     ),
     (events.TokenShown("t0ken"), [{"type": "token", "token": "t0ken", "text": TOKEN}]),
@@ -757,12 +784,14 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
                 "text": "Nobody is banned from #lab2 or muted in it."}],
     ),
     (events.Restored(("numbers on",)), [{"type": "restored", "settings": ["numbers on"]}]),
-    (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
+    (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None,
+                "text": "Pong: 250.00 ms through the server's queue."}]),
     (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
     (
         events.HelpShown("/quit"),
         [{
             "type": "help", "usage": "/quit [words]", "does": "leave, with a last word", "aliases": ["/exit", "/bye"],
+            "text": "/quit [words]: leave, with a last word.\nAlso: /exit, /bye",
         }],
     ),
     (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),

@@ -42,7 +42,8 @@ LAYERS = """
     dialects.typed      dialects.rows   dialects.drawing    dialects.amounts
     dialects.buffer     dialects.completing
     dialects.tables     dialects.speech
-    dialects.help   dialects.insights   dialects.sentences
+    dialects.help   dialects.sentences
+    dialects.insights
     dialects.render dialects.editing
     dialects.screen
     dialects.views
