@@ -21,7 +21,8 @@ from .columns import widest_of
 
 _TEXTS = 16  # texts whose measures are remembered
 _REMEMBERED = 20_000  # letters, likewise
-_WIDEST, _LONGEST = 4, 32  # columns and characters of a letter; each character of a larger one counts as a letter
+_WIDEST, _LONGEST = 16, 32  # columns and characters of a letter; each character of a larger one counts as a letter.
+# So does each of one that is wider than a row where a terminal does not join them: most families have 8 columns there.
 
 _WORDS = re.compile("[^ ]+ *")
 
@@ -68,16 +69,17 @@ def _kind(letter: str) -> int:
     return _ALONE if script(letter[0]) in ("Han", "Kana") else _IN_WORD
 
 
-def _parts(letter: str) -> Sequence[str]:
-    return [letter] if len(letter) <= _LONGEST and _LETTERS[letter][0] <= _WIDEST else letter
+def _parts(letter: str, most: int) -> Sequence[str]:
+    return [letter] if len(letter) <= _LONGEST and _LETTERS[letter][0] <= most else letter
 
 
 class _Measures:
-    """Where the letters and words of a text begin and end. Positions are counted in letters."""
+    """Where the letters and words of a text begin and end. Positions are counted in letters. The characters of a letter
+    that is wider than ``most`` columns count as letters."""
 
     __slots__ = ("text", "last", "begins", "ends", "_chars", "columns")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most: int) -> None:
         self.text = text
         self._chars: Sequence[int] | None = None  # before each letter, and at the end; None: a letter is a character
         self.columns: Sequence[int] = range(len(text) + 1)  # likewise
@@ -88,14 +90,14 @@ class _Measures:
             self.begins = [*accumulate(map(len, words), initial=len(text) - len(text.lstrip(" ")))]
             self.ends = [*map(add, self.begins, map(len, map(str.rstrip, words)))]
         else:
-            self._measure_letters(text)
+            self._measure_letters(text, most)
         self.last = self.ends[-1] if self.ends else 0
 
-    def _measure_letters(self, text: str) -> None:
+    def _measure_letters(self, text: str, most: int) -> None:
         letters: Sequence[str] = text
         found = [_LETTERS[letter] for letter in text]
         if any(kind == _HANGING for _, kind in found):
-            letters = [part for letter in clusters(text) for part in _parts(letter)]
+            letters = [part for letter in clusters(text) for part in _parts(letter, most)]
             found = [_LETTERS[letter] for letter in letters]
             self._chars = array("I", accumulate(map(len, letters), initial=0))
         self.columns = array("I", accumulate((each for each, _ in found), initial=0))
@@ -129,7 +131,7 @@ _measures = lru_cache(_TEXTS)(_Measures)
 def rows(text: str, most: int, first: int | None = None) -> list[str]:
     """The text in rows of at most ``most`` columns, without the spaces at their ends. The first row has at most
     ``first`` columns; it may be empty then. A row that ends with an address may be wider."""
-    measures = _measures(text)
+    measures = _measures(text, min(most, _WIDEST))
     columns, begins, ends, last = measures.columns, measures.begins, measures.ends, measures.last
     found, begin, room = [], 0, most if first is None else max(0, first)
     while columns[last] - columns[begin] > room:

@@ -11,6 +11,9 @@ from chat_threads.dialects import rows as module
 from chat_threads.dialects.columns import columns
 from chat_threads.dialects.rows import rows
 
+FAMILY = "👩\u200d👩\u200d👧\u200d👦"  # 8 columns where its characters are not joined
+CROWD = "\u200d".join("👩" * 9)  # 18
+
 
 @for_each(
     ("text", "most", "first", "found"),
@@ -36,6 +39,12 @@ from chat_threads.dialects.rows import rows
         ("김철수 김철수", 8, None, ["김철수", "김철수"]),
         ("กำกำกำกำ", 4, None, ["กำกำ", "กำกำ"]),
         ("e\u0301e\u0301e\u0301", 2, None, ["e\u0301e\u0301", "e\u0301"]),
+        (FAMILY * 6, 38, None, [FAMILY * 4, FAMILY * 2]),
+        (f"see {FAMILY * 2}", 18, 11, ["see", FAMILY * 2]),
+        (FAMILY * 3, 10, None, [FAMILY] * 3),
+        (FAMILY * 2, 8, 4, ["", FAMILY, FAMILY]),
+        (FAMILY, 7, None, [FAMILY[:6], FAMILY[6:]]),
+        (CROWD, 16, None, [CROWD[:16], CROWD[16:]]),
         ("", 12, None, [""]),
         ("   ", 12, 3, [""]),
     ],
