@@ -295,7 +295,7 @@ class NobodyWrote(Told):
     """A reply, and nobody to reply to."""
 
     code = "unknown_person"
-    fact = "Nobody has sent you a private line yet."
+    fact = "Nobody has sent you a private line since you connected."
 
 
 class WriterLeft(Told):

@@ -243,7 +243,7 @@ class Governance:
             return None
         if self.quiet:
             return QuietRoom(room, unsent(what, text))
-        return AccountsOnly(room) if self.accounts_only and not person.account else None
+        return AccountsOnly(room, unsent(what, text)) if self.accounts_only and not person.account else None
 
     def without_account(self, identity: int, name: str) -> Governance | None:
         """The rules after the account with this number and name has ended; None: they stay as they are."""

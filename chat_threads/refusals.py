@@ -93,8 +93,10 @@ class TooSoon(Told):
 class AccountsOnly(Told):
     code = "accounts_only"
 
-    def __init__(self, room: str) -> None:
-        super().__init__(f"{room} is only for people who have an account and are logged in.")
+    def __init__(self, room: str, so: str = "") -> None:
+        """``so``: what follows from it."""
+        said = f"{room} is only for people who have an account and are logged in."
+        super().__init__(f"{said} {so}" if so else said)
         self.room = room
 
 

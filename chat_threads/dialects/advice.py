@@ -30,7 +30,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.AddressMadeTooManyRooms: lambda problem: (
         f"/delete one of yours, or make another one in {problem.seconds} seconds."
     ),
-    errors.NotInRoom: lambda problem: f"/join {problem.room} goes there." if problem.room else "Type /join #lobby.",
+    errors.NotInRoom: lambda problem: (
+        f"/join {problem.room} goes there." if problem.room else "/rooms lists the rooms, and /join enters one."
+    ),
     refusals.NamesakesRoom: lambda problem: "If that was you, /resume TOKEN first.",
     refusals.NamesakesRules: lambda problem: "If that was you, /resume TOKEN first.",
     refusals.NamesakesMessage: lambda problem: "If that was you, /resume TOKEN first.",

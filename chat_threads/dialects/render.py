@@ -141,7 +141,9 @@ def _replay(style: Style, event: events.Replay) -> str:
 def _departed(style: Style, event: events.Departed) -> str:
     if event.current:
         return _line(style, f"You left {event.room}. What you type goes to {event.current} now.")
-    return _line(style, f"You left {event.room} and are not in a room now. Type /join #lobby.")
+    return _line(
+        style, f"You left {event.room} and are not in a room now. /rooms lists the rooms, and /join enters one."
+    )
 
 
 def _current(style: Style, event: events.Current) -> str:

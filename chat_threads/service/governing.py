@@ -319,7 +319,7 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
         if told:
             ((guests, _),) = told
             who = "1 person here has" if len(guests) == 1 else f"{len(guests)} people here have"
-            said = f"{who} neither account nor token. If they leave, they need another invitation."
+            said = f"{who} neither account nor token. After they disconnect, they need another invitation."
             told += (((session,), events.Notice(said, room=found.name)),)
         _change(context, session, found, Set(command.setting, present), told)
         _tell_if_it_stays(context, session, found, rules_before, bool(fields.get("invite_only")))

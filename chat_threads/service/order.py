@@ -41,10 +41,9 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
     event = events.Notice(said, name="" if number else about, room=room.name)
     operators = [*_who_see(context, session, room, "" if number else about, accused)]
-    nobody = f"no {'other ' if rank(room, session) else ''}operator is here now"
-    shown = "shown to the operators who are here" if operators else nobody
+    shown = ", and shown to the operators who are here" if operators else " for operators who come later"
     unknown = "" if number or accused else f" Nobody is called {about} now."
-    done = events.Notice(f"Your report is kept, and {shown}.{unknown}", room=room.name)
+    done = events.Notice(f"Your report is kept{shown}.{unknown}", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
     by, noted = Somebody(session.identity, session.name), ": ".join(filter(None, (by_whom.strip(), why)))
     context.history.submit(

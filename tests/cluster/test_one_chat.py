@@ -128,7 +128,7 @@ def test_a_private_line_may_be_quicker_than_the_news_of_its_sender(join):
     first.chat.cluster.post.send(to, events.PrivateLine(0, "ann", "bob", "early"))
     bob.expect("ann -> you: early")
     bob.send("/r who?")
-    bob.expect("! Nobody has sent you a private line yet")
+    bob.expect("! Nobody has sent you a private line since you connected")
 
 
 def test_every_change_of_a_rooms_rules_has_a_place_in_the_log():

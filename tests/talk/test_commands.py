@@ -301,7 +301,7 @@ def test_a_person_who_left_the_last_room_sees_how_to_go_on(server):
     ann.send("goodbye all", "/leave", "is anybody there?")
     assert news(ann) == [
         "[14:03] ann: goodbye all",
-        "* You left #lobby and are not in a room now. Type /join #lobby.",
+        "* You left #lobby and are not in a room now. /rooms lists the rooms, and /join enters one.",
         error_line(NotInRoom()),
     ]
     assert news(bob) == ["[14:03] ann: goodbye all", "* ann left"]

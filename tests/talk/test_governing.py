@@ -292,7 +292,9 @@ def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Runni
 def test_in_an_accounts_only_room_nobody_without_an_account_speaks_or_enters(server: Running, program: Start) -> None:
     ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
     assert code(done(ann, "/room accounts-only")) is None
-    assert code(done(bob, "hi")) == code(done(cy, "/join #lab")) == "accounts_only"
+    refused = done(bob, "hi")
+    assert code(refused) == code(done(cy, "/join #lab")) == "accounts_only"
+    assert refused[-1]["text"].endswith(" This was not sent: hi")  # as in a quiet room
     assert "has to log in" in done(ann, "/invite cy")[-1]["text"]
     for name in ("bob", "cy"):
         server.chat.sessions.named(name).account = True
@@ -651,7 +653,7 @@ def test_a_guest_who_has_left_for_good_is_on_no_list_and_the_owner_hears_of_it_b
     cy.ask("/token")
     ann.send("/op bob", "/op cy", "/room invite-only")
     ann.expect("* The role ends with bob's connection: bob has neither account nor token.")
-    ann.expect("* 1 person here has neither account nor token. If they leave, they need another invitation.")
+    ann.expect("* 1 person here has neither account nor token. After they disconnect, they need another invitation.")
     ann.send("/room")
     ann.expect("* Invited: bob, cy.")
     ann.expect("its operators: bob, cy.")

@@ -94,7 +94,7 @@ def test_a_report_about_somebody_who_is_not_known_says_so(server: Running, progr
     cy.rest()
     assert done(bob, "/report cy spam")["text"] == kept  # it is known who that was
     assert [row[2] for row in rows(ann)] == ["zorro", "cy"]
-    assert done(ann, "/report bob spam")["text"] == "Your report is kept, and no other operator is here now."
+    assert done(ann, "/report bob spam")["text"] == "Your report is kept for operators who come later."
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -246,7 +246,11 @@ def test_no_answer_reveals_an_invite_only_room(serve: Callable[..., Running], pr
     closed = "! The room #COVEN exists already, and you may not enter it."  # as she typed it
     assert eve.ask("/create #COVEN") == [closed]
     eve.ask("/leave")
-    assert eve.ask("/trace 1") == eve.ask("/trace 99") == ["! You are not in a room. Type /join #lobby."]
+    assert (
+        eve.ask("/trace 1")
+        == eve.ask("/trace 99")
+        == ["! You are not in a room. /rooms lists the rooms, and /join enters one."]
+    )
     spy = program("spy", server)
     for request in ({"room": "#coven"}, {"room": "#coven", "number": 1}):
         (error,) = (each for each in spy.ask({"type": "trace", **request}) if each["type"] == "error")

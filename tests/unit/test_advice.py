@@ -55,7 +55,7 @@ TYPED = [
         "Delete one of yours, or make another one in 3 seconds.",
         "/delete one of yours, or make another one in 3 seconds.",
     ),
-    (errors.NotInRoom(), "You are not in a room.", "", "Type /join #lobby."),
+    (errors.NotInRoom(), "You are not in a room.", "", "/rooms lists the rooms, and /join enters one."),
     (errors.NotInRoom("#x"), "You are not in #x.", "", "/join #x goes there."),
     (
         refusals.NamesakesRoom("#x", "ann"),
@@ -65,7 +65,7 @@ TYPED = [
     ),
     (
         errors.NobodyWrote(),
-        "Nobody has sent you a private line yet.", "", "To send one, type /msg NAME text.",
+        "Nobody has sent you a private line since you connected.", "", "To send one, type /msg NAME text.",
     ),
     (
         errors.WriterLeft("bob"),
@@ -506,7 +506,7 @@ def test_an_error_that_came_as_json_gets_its_advice_by_its_code():
     told = {
         events.Problem("unknown_room", "There is no room #x.", room="#x"): "/rooms lists the rooms, /join makes one.",
         events.Problem("not_in_room", "You are not in #x.", room="#x"): "/join #x goes there.",
-        events.Problem("not_in_room", "You are not in a room."): "Type /join #lobby.",
+        events.Problem("not_in_room", "You are not in a room."): "/rooms lists the rooms, and /join enters one.",
         events.Problem("room_exists", "#a looks like #b.", room="#b"): "/join #b goes there.",
         events.Problem("room_exists", refusals.ClosedRoom("#b").fact, room="#b"): "",
         events.Problem("unknown_person", "Nobody here is called x."): "/who lists who is here.",

@@ -1059,6 +1059,8 @@ def test_a_room_that_is_not_listed_takes_few_calls(house: House, rules: Governan
 def test_the_error_for_an_unknown_room_names_the_nearest_one(house: House, lab: ChatRoom) -> None:
     with pytest.raises(UnknownRoom, match=r"Did you mean #lab\?"):
         house.publisher.find("#labb")
+    with pytest.raises(UnknownRoom, match=r"^There is no room #table\.$"):  # the # does not make it more alike
+        house.publisher.find("#table")
     with pytest.raises(UnknownRoom, match=r"^There is no room #zzzzzz\.$"):
         house.publisher.find("#zzzzzz")
 

@@ -947,7 +947,10 @@ SEEN = (
         ],
     ),
     (events.Departed("#lab2", "#lobby"), ["* You left #lab2. What you type goes to #lobby now."]),
-    (events.Departed("#lobby", None), ["* You left #lobby and are not in a room now. Type /join #lobby."]),
+    (
+        events.Departed("#lobby", None),
+        ["* You left #lobby and are not in a room now. /rooms lists the rooms, and /join", "*   enters one."],
+    ),
     (events.Current("#lab2"), ["* You are in #lab2. What you type goes there now."]),
     (events.Presence("#lobby", "joined", ("ann",)), ["* ann joined"]),
     (events.Presence("#lobby", "joined", ("ann", "bob")), ["* ann and bob joined"]),
