@@ -39,14 +39,13 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
         lines += _wrapped(A_TEXT, width)
     elif event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
-        lines.append(f"{row.usage}: {row.does}.")
-        parts = row.more.split("\n")
-        for part in parts:
+        lines += _wrapped(_whole(f"{row.usage}: {row.does}.", width - 2), width)
+        for part in row.more.split("\n"):
             lines += _wrapped(part, width)
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
     if lines:
-        return lines
+        return [line.replace(_STAYS, " ") for line in lines]
     shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
     if event.about is None:
         return _groups(shown, width, offer=not editing)
@@ -55,14 +54,15 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
     if room >= ROOM:
         return table(("command", "does"), rows)
     for usage, does in rows:
-        lines += textwrap.wrap(_whole(usage, width - 4), width, subsequent_indent=" " * 4)
-        lines += textwrap.wrap(does, width, initial_indent="  ", subsequent_indent="  ")
+        lines += _wrapped(_whole(usage, width - 4), width, "    ")
+        lines += _wrapped(f"  {does}", width)
     return [line.replace(_STAYS, " ") for line in lines]
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    """The text in rows. Two spaces say that a row goes on with the one above it, as in a notice."""
-    return textwrap.wrap(text, width, subsequent_indent="  ")
+def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
+    """The text in rows. Options of the command line stay whole. ``indent`` says that a row goes on with the one
+    above it, as in a notice."""
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _whole(usage: str, most: int) -> str:
@@ -80,7 +80,7 @@ def _packed(usages: Sequence[str], width: int) -> list[str]:
     for usage in usages:
         before, wide = wide, len(usage) > width
         if wide:
-            found += textwrap.wrap(_whole(usage, width - 2), width, subsequent_indent="  ")
+            found += _wrapped(_whole(usage, width - 2), width)
         elif before or len(found[-1]) + 2 + len(usage) > width:
             found.append(usage)
         else:

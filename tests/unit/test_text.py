@@ -1788,6 +1788,11 @@ def test_help_keeps_brackets_whole_in_a_narrow_window():
     at = lines.index("* /history [#room]")
     assert lines[at + 1 : at + 3] == ["*     [N|2h|before N|after N]", "*   page through what was said"]
     assert lines[:2] == ["* text", "*   say it in the current room"]
+    lines = (
+        dialect.views.own.encode((events.HelpShown("/history"), events.HelpShown("/operator"))).decode().split("\r\n")
+    )
+    assert lines[1] == "*   [N|2h|before N|after N]: page"
+    assert lines[-2] == "*   --operator-token."
 
 
 @for_each(
