@@ -245,6 +245,12 @@ class Governance:
             return QuietRoom(room, unsent(what, text))
         return AccountsOnly(room, unsent(what, text)) if self.accounts_only and not person.account else None
 
+    def governing(self, room: str, person: Person, at: int) -> Muted | None:
+        """Why one of the room's operators may not act as one now: others see reasons, too. None: the person may, or is
+        none of them."""
+        mute = self.muted(person, at) if self.rank(person) else None
+        return Muted(room, mute.left(at), mute.why, "Nothing was done.") if mute else None
+
     def without_account(self, identity: int, name: str) -> Governance | None:
         """The rules after the account with this number and name has ended; None: they stay as they are."""
         bans, mutes = (each.without_account(identity, fold(name)) for each in (self.bans, self.mutes))

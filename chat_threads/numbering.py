@@ -247,6 +247,8 @@ class Numbering:
         asked = Asked(item.room, item.by, before.rank(item.by), self.at)
         try:
             self._refuse_banned(item.room_id, item.room, item.by)
+            if error := before.governing(item.room, item.by, self.at):
+                raise error
             after = item.change.applied(before, asked)
         except ChatError as error:
             self.refused.append((item, error.without_stack()))

@@ -60,13 +60,16 @@ class OldMessage(NotAllowed):
 
 def check(message: Message | None, item: ordered.Redacted, person: Somebody, rules: Governance, at: int) -> Message:
     """The message, which the person may remove at the time ``at`` in a room with these rules; otherwise raise Banned,
-    UnknownMessage, RemovedAlready or NotAllowed."""
+    Muted, UnknownMessage, RemovedAlready or NotAllowed."""
     if ban := rules.banned(person, at):
         raise ban.ban(item.room, at, person)
     if message is None:
         raise UnknownMessage(item.room, item.number)
+    own = item.who and message.who == item.who
+    if not own and (muted := rules.governing(item.room, person, at)):
+        raise muted
     if not rules.rank(person):
-        if not item.who or message.who != item.who:
+        if not own:
             if fold(message.sender) == fold(person.name):
                 raise NamesakesMessage(item.room, item.number, message.sender)
             raise OthersMessage(item.room, item.number, message.sender, rules.rulers(item.room))

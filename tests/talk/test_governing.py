@@ -67,6 +67,21 @@ def test_the_owner_makes_operators_who_may_do_all_but_that(server: Running, prog
     assert code(done(ann, "/deop bob")) == "not_listed"
 
 
+def test_an_operator_who_is_muted_cannot_speak_by_the_reasons_for_what_operators_do(
+    server: Running, program: Start
+) -> None:
+    ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
+    for client, line in ((cy, "hello"), (bob, "hi"), (ann, "/op bob"), (ann, "/mute bob 1h")):
+        assert code(done(client, line)) is None, line
+    for line in ("/kick cy MINE", "/ban cy MINE", "/mute cy MINE", "/room quiet", "/deop bob", "/redact 1"):
+        assert code(done(bob, line)) == "muted", line
+    assert code(done(bob, "/redact 2")) is None  # it is bob's own
+    assert code(done(cy, "I am still here")) is None
+    assert "MINE" not in str(cy.seen)
+    assert code(done(ann, "/unmute bob")) is None
+    assert code(done(bob, "/kick cy be kind")) is None
+
+
 def test_nobody_governs_the_lobby_but_the_servers_operators_and_they_govern_every_room(
     server: Running, program: Start
 ) -> None:
