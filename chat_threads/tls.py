@@ -30,6 +30,7 @@ SHARERS = 8  # connections that share an Outgoing: as many as a writer serves at
 LONGEST = 1 << 20  # bytes of a file with a certificate or a key that are looked at, to say what is wrong with it
 LAST_PART = 0.1  # of a certificate's time, in which loading it logs a warning; certbot renews it earlier
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name
+MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: RSA and EC, say
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 
 
@@ -257,7 +258,7 @@ def _no_password() -> str:
 def _why(error: OSError | ValueError) -> str:
     if not isinstance(error, ssl.SSLError):
         return (error.strerror if isinstance(error, OSError) else None) or str(error)
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if error.reason in MISMATCHES:
         return "the key does not belong to the certificate"
     return "they are damaged" if error.reason in (None, "NO_START_LINE", "PEM_LIB") else reason(error)
 

@@ -7,6 +7,7 @@ import pathlib
 import random
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -427,6 +428,8 @@ def test_a_wire_says_that_no_more_will_come(ends: Ends) -> None:
 def test_each_fault_in_the_files_is_named(certificate: certificates.Files, tmp_path: pathlib.Path) -> None:
     other = certificates.make(tmp_path, "other")
     locked = certificates.make(tmp_path, "locked", "-passout", "pass:secret")
+    kind = tmp_path / "another-kind.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", kind], check=True)
     text = tmp_path / "text.pem"
     text.write_text("hello\n")
     damaged = tmp_path / "damaged.pem"
@@ -435,6 +438,7 @@ def test_each_fault_in_the_files_is_named(certificate: certificates.Files, tmp_p
     no_certificate, no_key = "it has no certificate in the PEM format", "it has no key in the PEM format"
     faults = {
         (cert, other.key): f"{cert} and {other.key}: the key does not belong to the certificate",
+        (cert, kind): f"{cert} and {kind}: the key does not belong to the certificate",
         (cert, None): f"{cert}: {no_key}; name the file that has it with --tls-key",
         (key, None): f"{key}: {no_certificate}",
         (key, cert): f"{key}: {no_certificate}",
