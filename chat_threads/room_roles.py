@@ -135,6 +135,9 @@ class _Sanction(_About):
             seconds = int(found[1]) * UNITS[found[2][0].lower()]
             if not 1 <= seconds <= LONGEST:
                 raise BadTime(words[0], " It is at most 3650d; without a time, it is for good.")
+            rest = why[found.end() :].lstrip()
+            if rest[:1].isdigit() and (more := _BEGINS_WITH_SPAN.match(rest)):  # 2h 30m
+                raise BadTime(f"{found[0]}{more[0]}".strip())
             words = why[found.end() :].split()
             address = _popped(words, "address") or address
             why = " ".join(words)
