@@ -96,9 +96,9 @@ class Drawing:
 
 def status(name: str, room: str | None, people: int, unread: Sequence[str], width: int) -> str:
     """The text of a status line for a terminal of ``width`` columns: one's name, the current room, the number of people
-    in it, and the rooms with messages that were not shown there. It is cut and padded so that the last column stays
-    free: some terminals scroll when the last one of the last row is written to. The room's name is cut first, if it is
-    long, and then one's own.
+    in it, and the rooms with messages that were not shown there. It is cut so that the last column stays free: some
+    terminals scroll when the last one of the last row is written to. The room's name is cut first, if it is long, and
+    then one's own. Blanks do not fill the row: in a narrower window, the terminal would wrap them, too.
     """
     most = min(width, _WIDEST) - 1
     if most < 1:
@@ -117,8 +117,7 @@ def status(name: str, room: str | None, people: int, unread: Sequence[str], widt
             narrower = shortened(parts[at], max(least, columns(parts[at]) - wide))
             wide -= columns(parts[at]) - columns(narrower)
             parts[at] = narrower
-    text = shortened(" " + "  ".join(parts), most)
-    return text + " " * (most - columns(text))
+    return shortened(" " + "  ".join(parts), most)
 
 
 def _fits(text: str, room: int) -> bool:

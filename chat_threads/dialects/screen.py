@@ -111,8 +111,7 @@ class Screen:
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._used = False  # whether keys have come since the last ``freshen``
         self._fresh = 0.0  # when both lines were drawn again for that, by the clock of Situation
-        self._moved = False  # whether the window has changed since the last drawing
-        self._column = 1  # that of the cursor, before the window changed
+        self._was: tuple[int, int] | None = None  # before the window changed: the cursor's column, and the rows
         self._unseen = unseen
         self._columns, self._rows = size
         self.question = Question.DUE
@@ -149,10 +148,8 @@ class Screen:
     def resize(self, size: tuple[int, int]) -> None:
         """The window has another size, and the terminal has moved its contents, with the cursor."""
         if size != (self._columns, self._rows):
-            if not self._moved:
-                self._column = self.editing.column
+            self._was = self._was or (self.editing.column, self._rows)
             self._columns, self._rows = size
-            self._moved = True
             self.question, self._cursor = Question.DUE, None
             self._draw_again(_ERASE)
 
@@ -189,11 +186,11 @@ class Screen:
         if self._clear != "":
             line = f"\x1b[{self._rows - 1};1H"
             clear = self._begin(situation.lines) if self._clear is None else self._clear
-            if self._moved and self._clear:
-                clear = self._move(situation.silent)
+            if self._was and self._clear:
+                clear = self._move(situation.silent, *self._was)
             drawn = f"{clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
             self._clear, self._status = "", None
-            self._moved = False
+            self._was = None
         says = situation.name, situation.room, situation.people, self._unread(situation), self._columns
         if says != self._status:  # to measure its letters takes longer than all else here
             self._status = says
@@ -240,21 +237,28 @@ class Screen:
         down = self._rows - _BELOW - used
         return "\n" * (down + 1) + (f"\x1b[H\x1b[{down}L" if down else "")
 
-    def _move(self, silent: float) -> str:
-        """Make way for the two lines in a window that has changed. The terminal has moved what is there, and the cursor
-        is still in the line's row."""
+    def _move(self, silent: float, drawn: int, rows: int) -> str:
+        """Make way for the two lines in a window that has changed: it had ``rows``, and the cursor was in the column
+        ``drawn``. The terminal has moved what is there, and the cursor is still in the line's row.
+
+        In a narrower window, the two lines may have wrapped, and pushed rows at the top into the scrollback. A blank
+        row there would be in the middle of what was said, so the rows that become free stay above the line. If there
+        are free rows because the window is taller, the terminal had no more rows to show: they go to the top.
+        """
         before = self._asked_at.silent
         if silent < before or before < _moment(silent - before if self._cursor else None):
             return _SCROLL
         if not self._cursor:
             return _ERASE
         row, column = self._cursor
-        above, left = divmod(self._column - 1, self._columns)
+        above, left = divmod(drawn - 1, self._columns)
         if column == left + 1 != self._columns:  # the terminal wraps rows, and has wrapped the line above the cursor
             row = max(1, row - above)
         clear = f"\x1b[r\x1b[{row};1H\x1b[J"
         down = self._rows - _BELOW - (row - 1)
-        return clear + (f"\x1b[H\x1b[{down}L" if down > 0 else f"\x1b[{self._rows};1H" + "\n" * -down)
+        if down > 0:
+            return clear + (f"\x1b[H\x1b[{down}L" if self._rows > rows else "")
+        return clear + f"\x1b[{self._rows};1H" + "\n" * -down
 
     def _unread(self, situation: Situation) -> list[str]:
         """The rooms in which something was said since they were the current one."""

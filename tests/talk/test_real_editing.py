@@ -12,6 +12,7 @@ from support.servers import needs
 from support.terminals import Tmux
 from support.waiting import wait_for
 
+from chat_threads.dialects import screen
 from chat_threads.service import screen as service
 
 pytestmark = pytest.mark.slow
@@ -144,6 +145,34 @@ def test_two_people_talk_while_a_third_edits_in_the_middle_of_a_line(server, com
     ann.expect(ON)
     ann.keys("C-c")
     is_as_before(ann)
+
+
+LONG = "a half-typed line that has about sixty columns, in the window"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wrapped"),
+    [("", [">"] * 5), (LONG, [f"> <{LONG[13:]}", f"> <{LONG[41:]}", "> " + LONG, f"> <{LONG[33:]}", "> " + LONG])],
+)
+def test_a_narrower_window_leaves_no_blank_row_in_what_was_said(server, come_in, monkeypatch, typed, wrapped):
+    monkeypatch.setattr(screen, "_moment", lambda took: 0.0)  # nobody talks any more
+    ann = come_in(server, "telnet")
+    ann.expect(ON)
+    with server.client("bob") as bob:
+        for number in range(30):
+            bob.send(f"line {number}{' and more' * (8 + number % 7)}")
+        bob.expect("line 29")
+        ann.expect("bob: line 29")
+        ann.type(typed)
+        edited(ann, f"> {typed}".rstrip(), 3 + len(typed))
+        for size, line in zip([(60, 24), (30, 24), (80, 24), (40, 12), (80, 24)], wrapped, strict=True):
+            ann.resize(*size)
+            edited(ann, line, max(3, len(line) + 1))
+            above = ann.rows()[:-2]
+            while typed and not above[-1]:
+                above.pop()  # a line that was wrapped leaves blank rows here, and not in the middle
+            assert all(above), "\n".join(ann.rows())
+            assert said(ann.scrollback("-J")) == said(bob.seen)
 
 
 @pytest.mark.parametrize("program", ["telnet", "plink"])
