@@ -4,7 +4,7 @@
 
 const MOST_ROWS = 1000; // in a room; beyond that, rows at the far end are dropped, and loaded again when needed
 const MOST = 50; // private conversations, and names in a line about those who came
-const AGAIN = 40; // messages of each room that a new page shows at first; one that was loaded again has seen them
+const AGAIN = 40; // messages of each room that come when the page enters, also if it has seen them
 
 // The form in which two spellings of a name or a room are equal; nearly the server's (rules.fold).
 function fold(name) {
@@ -112,10 +112,10 @@ class Chat {
     return room;
   }
 
-  // The hello of a connection: with the token if there is one, and the rooms with the newest numbers that were seen.
-  // A page that was loaded again has no rows, and asks for some that it has seen before.
+  // The hello of a connection: with the token if there is one, and the rooms with numbers that were seen. Some messages
+  // come again: a page that was loaded again has none, and any of them may have been removed meanwhile.
   hello(first) {
-    const since = this.joined.map((room) => [room.name, room.rows.length ? room.last : Math.max(0, room.last - AGAIN)]);
+    const since = this.joined.map((room) => [room.name, Math.max(0, room.last - AGAIN)]);
     const hello = { type: "hello", replay: AGAIN, ...(this.token ? { token: this.token } : { name: this.name }) };
     if (since.length) hello.since = Object.fromEntries(since);
     if (first) hello.room = first;
@@ -212,6 +212,11 @@ class Chat {
   }
 }
 
+function forget(room, number) {
+  const row = room.rows.find((each) => each.number === number);
+  if (row) Object.assign(row, GONE);
+}
+
 // What an operator has done.
 const ruled = (chat, { room, by, text }) => by && chat.note(chat.room(room) || chat.place, { text, ruled: true });
 
@@ -235,7 +240,10 @@ const TAKES = {
 
   message(chat, event, waiting) {
     const room = chat.room(event.room) || chat.add(new Room(event.room)); // what we missed comes before `joined`
-    if (room.rows.length && event.number <= (room.attached ? room.end : room.last)) return; // we have it
+    if (room.rows.length && event.number <= (room.attached ? room.end : room.last)) { // we have it
+      if (event.kind === "removed") forget(room, event.number);
+      return;
+    }
     const row = chat.rowOf(event);
     if (event.number > room.last) chat.claim(row, waiting, ({ type, room: to, text }) => // what is older waits no more
       type === event.kind && fold(to) === room.key && text.trim() === row.text.trim());
@@ -278,8 +286,7 @@ const TAKES = {
 
   redacted(chat, { room: name, number, by }) {
     const room = chat.room(name);
-    const row = room && room.rows.find((each) => each.number === number);
-    if (row) Object.assign(row, GONE);
+    if (room) forget(room, number);
     chat.note(room, { text: `${by} removed message ${number}.` });
   },
 

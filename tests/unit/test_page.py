@@ -210,6 +210,20 @@ def test_a_removed_message_has_no_text_whether_it_was_there_or_comes_later():
     assert in_node(["state.js"], code) == [gone, gone, *told]
 
 
+def test_a_message_that_was_removed_while_the_connection_was_lost_has_no_text_when_it_is_back():
+    code = """const chat = new Chat("ann");
+        const said = (number, kind, text) => chat.take({ type: "message", room: "#a", number,
+          at: "2026-11-24T14:23:25.985Z", from: "bob", kind, text }, []);
+        for (let number = 1; number < 100; number++) said(number, "say", "x");
+        const { since } = chat.hello("");
+        for (let number = since["#a"] + 1; number < 100; number++) said(number, "removed", "");
+        said(100, "say", "y");
+        const room = chat.room("#a");
+        return [since, room.rows.map((row) => row.number).length, room.unread,
+          room.rows.filter((row) => row.look).map((row) => row.number), room.rows[99].text];"""
+    assert in_node(["state.js"], code) == [{"#a": 59}, 100, 100, [*range(60, 100)], "y"]
+
+
 def test_what_an_operator_does_is_told_in_its_room():
     code = """const chat = new Chat("ann");
         TAKES.joined(chat, { room: "#a", topic: "", people: [], count: 0, last: 0 });
