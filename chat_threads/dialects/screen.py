@@ -252,13 +252,13 @@ class Screen:
             return _ERASE
         row, column = self._cursor
         above, left = divmod(drawn - 1, self._columns)
-        if column == left + 1 != self._columns:  # the terminal wraps rows, and has wrapped the line above the cursor
-            row = max(1, row - above)
-        clear = f"\x1b[r\x1b[{row};1H\x1b[J"
-        down = self._rows - _BELOW - (row - 1)
-        if down > 0:
-            return clear + (f"\x1b[H\x1b[{down}L" if self._rows > rows else "")
-        return clear + f"\x1b[{self._rows};1H" + "\n" * -down
+        wraps = (
+            column == left + 1 != self._columns
+        )  # the terminal wraps rows, and has wrapped the line before the cursor
+        begins = max(1, row - above) if wraps else row
+        down = min(self._rows - rows, self._rows - 1 - row)
+        move = f"\x1b[H\x1b[{down}L" if down > 0 else f"\x1b[{self._rows};1H" + "\n" * (begins - self._rows + 1)
+        return f"\x1b[r\x1b[{begins};1H\x1b[J{move}"
 
     def _unread(self, situation: Situation) -> list[str]:
         """The rooms in which something was said since they were the current one."""

@@ -165,7 +165,7 @@ def test_a_narrower_window_leaves_no_blank_row_in_what_was_said(server, come_in,
         ann.expect("bob: line 29")
         ann.type(typed)
         edited(ann, f"> {typed}".rstrip(), 3 + len(typed))
-        for size, line in zip([(60, 24), (30, 24), (80, 24), (40, 12), (80, 24)], wrapped, strict=True):
+        for size, line in zip([(60, 30), (30, 24), (80, 24), (40, 12), (80, 24)], wrapped, strict=True):
             ann.resize(*size)
             edited(ann, line, max(3, len(line) + 1))
             above = ann.rows()[:-2]

@@ -465,9 +465,11 @@ def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_
         (80, 30, (29, 61), "\x1b[29;1H\x1b[J\x1b[30;1H"),  # it has got rows back from those above
         (80, 30, (23, 61), "\x1b[23;1H\x1b[J\x1b[H\x1b[6L"),  # there were none
         (40, 24, (23, 40), "\x1b[23;1H\x1b[J\x1b[24;1H"),  # it has cut the line
-        (40, 24, (22, 21), "\x1b[21;1H\x1b[J"),  # it has wrapped the line, and a long status line
-        (40, 24, (23, 21), "\x1b[22;1H\x1b[J"),  # only the line
-        (40, 20, (19, 21), "\x1b[18;1H\x1b[J"),  # and dropped the status line
+        (40, 24, (22, 21), "\x1b[21;1H\x1b[J\x1b[24;1H"),  # it has wrapped the line, and a long status line
+        (40, 24, (23, 21), "\x1b[22;1H\x1b[J\x1b[24;1H"),  # only the line
+        (40, 20, (20, 21), "\x1b[19;1H\x1b[J\x1b[20;1H"),  # and dropped the status line
+        (40, 30, (29, 21), "\x1b[28;1H\x1b[J\x1b[30;1H"),  # it has got rows back, and wrapped the line
+        (40, 30, (23, 21), "\x1b[22;1H\x1b[J\x1b[H\x1b[6L"),  # there were none, and it has wrapped the line
     ],
 )
 def test_in_another_window_the_line_is_erased_where_the_terminal_says_that_it_is(columns, rows, cursor, clear):
@@ -488,7 +490,7 @@ def test_a_window_that_becomes_larger_and_then_narrower_before_the_terminal_answ
         dialect.feed(size(columns, rows))
         drain(dialect)
     dialect.feed(b"\x1b[22;21R" * 2)
-    assert drain(dialect)[0].startswith(b"\x1b[r\x1b[21;1H\x1b[J\x1b[1;22r")
+    assert drain(dialect)[0].startswith(b"\x1b[r\x1b[21;1H\x1b[J\x1b[24;1H\x1b[1;22r")
 
 
 def test_what_was_said_while_the_window_changed_is_not_erased():
