@@ -98,6 +98,16 @@ class PlainPassword(Told):
     advice = "Connect with TLS, or come back with your token."
 
 
+class PlainName(PlainPassword):
+    """The same for somebody who has only given the name of an account, and perhaps does not know that it is one."""
+
+    def __init__(self, name: str) -> None:
+        fact = f"The name {name} belongs to an account, and this server takes no passwords without encryption."
+        advice = "Take another name. If this one is yours, connect with TLS, or come back with your token."
+        Told.__init__(self, fact, advice)
+        self.name = name
+
+
 class PasswordsBusy(Told):
     """Too many others have their passwords checked."""
 

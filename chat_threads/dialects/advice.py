@@ -20,6 +20,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     account_errors.NoAccount: lambda problem: "/register makes your name an account.",
     account_errors.NotLoggedIn: lambda problem: "/login logs you in, /register makes your name an account.",
     account_errors.PlainPassword: lambda problem: "Connect with TLS, or type /resume TOKEN.",
+    account_errors.PlainName: lambda problem: (
+        "Take another name. If this one is yours, connect with TLS, or type /resume TOKEN."
+    ),
     errors.SpacedRoom: lambda problem: f"Type /create {problem.near}; or /create {problem.room}, and then its /topic.",
     errors.UnknownRoom: lambda problem: f"/rooms lists the rooms{'' if problem.near else ', /join makes one'}.",
     errors.RoomExists: lambda problem: f"/join {problem.room} goes there.",

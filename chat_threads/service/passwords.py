@@ -16,6 +16,7 @@ from ..account_errors import (
     BadPassword,
     NoAccount,
     PasswordsBusy,
+    PlainName,
     PlainPassword,
     RegisteredAlready,
     TooManyPasswords,
@@ -60,7 +61,7 @@ def owner_of(context: Context, name: str, who: Who | None) -> Account | None:
 def asks(context: Context, session: Session, command: commands.Command) -> bool:
     """Ask the session's client for the password that the command lacks, if its dialect can ask; return whether it can.
     Raise PlainPassword."""
-    check_private(context, session)
+    check_private(context, session, command.name if isinstance(command, commands.Hello) else "")
     asked = session.dialect.ask(command)
     _warn(session, again=asked)
     return asked
@@ -86,10 +87,10 @@ def _is_private(session: Session) -> bool:
     return session.local or session.wire.private or is_loopback(session.address)  # the last also in a browser
 
 
-def check_private(context: Context, session: Session) -> None:
-    """Raise PlainPassword if nobody may send a password on this connection."""
+def check_private(context: Context, session: Session, name: str = "") -> None:
+    """Raise PlainPassword if nobody may send a password on this connection. ``name``: an account's, that came alone."""
     if context.accounts.plain == "refuse" and not _is_private(session):
-        raise PlainPassword()
+        raise PlainName(name) if name else PlainPassword()
 
 
 def checked(context: Context, session: Session, name: str, text: str) -> tuple[str, Who]:

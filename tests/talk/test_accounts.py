@@ -609,6 +609,16 @@ def test_without_tls_other_machines_are_warned_or_refused(serve, program, connec
             cy.expect("notice", name="cy")
             with connect(running, "cy", password=SECRET) as back:
                 assert back.name == "cy"
+        else:
+            running.chat.accounts.plain = "warn"
+            cy.send(type="register", password=SECRET)
+            cy.expect("notice", name="cy")
+            running.chat.accounts.plain = plain
+            other = running.client()
+            other.send("cy")
+            other.expect("! The name cy belongs to an account, and this server takes no passwords without encryption.")
+            other.send("di")
+            other.expect("* Hello, di.")
         boss = running.client("boss")
         boss.send("/register")
         boss.expect("boss is an operator's name: it can be registered only on the server's own machine.")

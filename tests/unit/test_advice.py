@@ -168,6 +168,12 @@ TYPED = [
         "This connection is not encrypted, and this server takes no passwords on such a connection.",
         "Connect with TLS, or come back with your token.", "Connect with TLS, or type /resume TOKEN.",
     ),
+    (
+        account_errors.PlainName("ann"),
+        "The name ann belongs to an account, and this server takes no passwords without encryption.",
+        "Take another name. If this one is yours, connect with TLS, or come back with your token.",
+        "Take another name. If this one is yours, connect with TLS, or type /resume TOKEN.",
+    ),
     (errors.NotUtf8(), "That line is not UTF-8, so it was not sent.", "", UTF8),
     (
         disconnects.TooSlow(),
