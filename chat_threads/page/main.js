@@ -110,7 +110,7 @@ class App {
     } else {
       if (/password/.test(code)) byId("secret").parentNode.hidden = false;
       this.wire.stop();
-      this.enterForm(code === "password_needed" ? "This name has a password. Type it, or take another name." : text);
+      this.enterForm(code === "password_needed" ? `This name has a password. Type it, or take another name. ${PLAIN}` : text);
     }
   }
 

@@ -83,7 +83,7 @@ function field(label, line, action, value = "", empty = null, type = "text") {
     el("button", {}, action));
 }
 
-const PLAIN = !isSecureContext && el("p", {}, "Not encrypted: others on the network can read the password.");
+const PLAIN = isSecureContext ? "" : "Not encrypted: others on the network can read the password.";
 
 const SHEETS = {
   find(app) {
@@ -142,7 +142,7 @@ const SHEETS = {
       el("label", {}, label, el("input", { name, type: kind, required: true }));
     return [`/${type}`, el("form", { class: "secret", onsubmit: send }, type === "login" && ask("name", "Name", "text"),
       ask("password", "Password"), type === "password" && ask("new", "New password"),
-      /^[pr]/.test(type) && ask("again", "Once more"), PLAIN, why, el("button", {}, "Send"))];
+      /^[pr]/.test(type) && ask("again", "Once more"), PLAIN && el("p", {}, PLAIN), why, el("button", {}, "Send"))];
   },
 
   // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.

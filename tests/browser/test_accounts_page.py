@@ -77,6 +77,21 @@ def test_a_name_is_registered_in_a_sheet_and_its_password_is_asked_for_on_enteri
     bob.firm()
 
 
+def test_on_a_connection_that_others_can_read_the_page_says_so_before_a_password(server, chromium, tab, program):
+    ann = program("ann", server)
+    ann.send(type="register", password=SECRET)
+    ann.expect("notice", name="ann")
+    eve = tab(chromium, server)
+    eve.page.add_init_script("Object.defineProperty(window, 'isSecureContext', { value: false })")
+    come(eve, "ann")
+    eve.until("() => document.getElementById('why').textContent.includes('Not encrypted: others on the network can')")
+    eve.page.fill("#name", "eve")
+    eve.page.click("#enter button")
+    eve.page.wait_for_selector("#text:visible")
+    eve.say("/register")
+    eve.page.get_by_text("Not encrypted: others on the network can").locator("visible=true").wait_for()
+
+
 def test_whoever_waits_for_a_turn_at_passwords_is_told_and_comes_in(server, chromium, tab, program, monkeypatch):
     ann = program("ann", server)
     ann.send(type="register", password=SECRET)
