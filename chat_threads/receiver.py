@@ -222,6 +222,8 @@ class Receiver:
     def _check_secure(self) -> None:
         """Raise TlsOnly if the client must speak TLS and does not."""
         if self._server.tls_only and not self._secured:
+            self.spare = False  # it has spoken, so it is told why
+            self._session.views = self.views
             raise TlsOnly()
 
     # --- the greeting ---------------------------------------------------------------------------------------

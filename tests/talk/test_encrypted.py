@@ -87,6 +87,19 @@ def test_a_client_without_tls_is_told_so_by_a_server_that_takes_only_tls(
     assert [session.name for session in server.chat.sessions.people()] == ["ann"]
 
 
+def test_a_browser_without_tls_is_told_so_on_the_port_for_browsers_too(
+    serve: Serve, certificate: certificates.Files
+) -> None:
+    server = serve(**certificate.options, tls_only=True, web_port=0)
+    port = server.chat.server.web_port
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as browser:
+        browser.request("GET", "/")
+        assert "https://" in browser.getresponse().read().decode()
+    with Client(port) as client:
+        client.send("ann")
+        assert client.rest() == [error_line(TlsOnly())]
+
+
 @pytest.mark.parametrize(("own", "timeout"), [(0.2, WAIT), (WAIT, 0.2)], ids=["TLS's own limit", "for the name"])
 def test_a_handshake_that_stalls_ends_soon(
     serve: Serve, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch, own: float, timeout: float
