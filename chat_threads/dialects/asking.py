@@ -88,6 +88,12 @@ def without_secret(text: str) -> str:
     return text.split()[0] if may_have_password(text) else text
 
 
+def command_in(text: str) -> type[commands.Command] | None:
+    """The command that an answer begins with, if it does: then it is no answer."""
+    word = text.split()[0].lower() if text.strip() else ""
+    return commands.BY_NAME.get(word) or commands.BY_NAME.get(word.rstrip("?!.,;:"))
+
+
 class Form:
     """The questions for one command, and the answers so far."""
 
@@ -121,12 +127,10 @@ class Form:
         if not text.strip():
             self.ended = True
             return "Nothing was typed, so nothing was changed."
-        word = text.split()[0].lower()
-        if (kind := commands.BY_NAME.get(word)) is commands.Quit:
-            self._left, self._answers, self._command = [], {}, kind()
+        if commands.BY_NAME.get(text.split()[0].lower()) is commands.Quit:
+            self._left, self._answers, self._command = [], {}, commands.Quit()
             return ""
-        kind = kind or commands.BY_NAME.get(word.rstrip("?!.,;:"))
-        if kind:
+        if command_in(text):
             self._left.insert(0, question)
             what = "a password" if self._is_secret(question) else "a name"
             return f"That is a command, not {what}."

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 
 from .. import commands, events, ordered
 from ..account_errors import (
+    BadPassword,
     LoggedInAlready,
     NoAccount,
     NotLoggedIn,
@@ -20,6 +21,7 @@ from ..account_errors import (
     RegisteredAlready,
     WrongOperatorToken,
 )
+from ..dialects.asking import command_in
 from ..disconnects import Replaced
 from ..errors import BadRequest, Busy, NotStored
 from ..passwords import Account, Password, check_password
@@ -83,7 +85,7 @@ def register(context: Context, session: Session, command: commands.Register) -> 
         _ask(context, session, command)
         return
     check_private(context, session)
-    check_password(command.password)
+    _check_new(command.password)
     with accounts.changing(session.identity):
         password = in_turn(context, session, lambda: Password.of(command.password))
         account = Account(session.identity, session.name, int(time.time() * 1000), password)
@@ -108,6 +110,13 @@ def register(context: Context, session: Session, command: commands.Register) -> 
         log.info("%s is an operator of the server", session)
         said += f" {OPERATOR}"
     session.answer(events.Notice(said, name=account.name))
+
+
+def _check_new(password: str) -> None:
+    """Raise BadPassword if it is none, also for a person who types it when asked."""
+    check_password(password)
+    if command_in(password):
+        raise BadPassword("A password does not begin with a command.")
 
 
 def _ask(context: Context, session: Session, command: commands.Command) -> None:
@@ -142,7 +151,7 @@ def change_password(context: Context, session: Session, command: commands.Change
         if not session.dialect.ask(command):
             session.answer(events.Ack())
         return
-    check_password(command.new)
+    _check_new(command.new)
     with context.accounts.changing(account.id):
         check(context, session, account, account.name, command.password)
         password = in_turn(context, session, lambda: Password.of(command.new))

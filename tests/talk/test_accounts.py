@@ -127,6 +127,20 @@ def test_what_cannot_be_a_password_is_no_try(server, program):
     cy.expect("* The name ann has a password.")
 
 
+def test_a_program_cannot_choose_a_password_that_nobody_could_type(server, program):
+    ann = program("ann", server)
+    for password in ("/join #lab2", "/QUIT? never"):
+        ann.send(type="register", password=password)
+        assert ann.expect("error")["code"] == "bad_password"
+    ann.send(type="register", password="/etc/passwords")
+    ann.expect("notice", name="ann")
+    ann.send(type="password", password="/etc/passwords", new="/me is secret")
+    assert ann.expect("error")["code"] == "bad_password"
+    typing = server.client()
+    typing.send("ann", "/etc/passwords")
+    typing.expect("You are in #lobby")
+
+
 def test_telnet_is_asked_not_to_show_the_password_and_nc_is_told_that_it_was_seen(server):
     ann = server.client("ann")
     ann.send("/register")
