@@ -345,7 +345,7 @@ class Conversation(socketserver.BaseRequestHandler):
         if not session.broken or session.reason:
             session.wire.linger()
         self.server.sessions.remove(session)
-        why = session.reason.code if session.reason else "it left"
+        why = session.reason.code if session.reason else session.wire.lost or "it left"
         if self._logged:
             log.info("%s ends: %s", session, why)
         elif count := self.server.nameless.happens():

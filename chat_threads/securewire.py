@@ -92,8 +92,8 @@ class SecureWire(Wire):
                     self._pause_after(self._pieces)
                 if until is not None:
                     timeout = max(0.0, until - time.monotonic())
-        except Violation:
-            self.lost = True
+        except Violation as error:
+            self.lost = f"TLS: {error}"
             return b""
         if self._pieces:
             self._pieces = max(0, self._pieces - FORGIVEN)

@@ -78,7 +78,7 @@ class Wire:
         self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader
         self.relayed = False  # whether a proxy is the peer, and not the client; the reader's
-        self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
+        self.lost = ""  # how the connection broke, so that nobody knows what the peer has read; "": not; the reader's
         self.sent = 0  # bytes so far; set by the writing thread, read by any
         if (sock.gettimeout() is None) is not bool(nowait):
             sock.setblocking(bool(nowait))
@@ -128,7 +128,7 @@ class Wire:
         except BlockingIOError:
             return None
         except OSError:
-            self.lost = True
+            self.lost = "it left"
             return b""
         if data[LEAST_READ - 1 :]:
             if self._size == LEAST_READ:
@@ -146,7 +146,7 @@ class Wire:
         except BlockingIOError:
             return b""
         except OSError:
-            self.lost = True
+            self.lost = "it left"
             return b""
 
     def wake_after(self, seconds: float) -> None:

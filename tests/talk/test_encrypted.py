@@ -139,6 +139,16 @@ def test_what_only_looks_like_tls_ends_at_once(safe: Running, first: bytes) -> N
     wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
 
 
+def test_the_log_says_how_somebody_broke_the_rules_of_tls(
+    safe: Running, certificate: certificates.Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with Client(safe.port, "mal", tls=certificate.trusted) as mal:
+        socket.socket.sendall(mal.sock, b"\x17\x03\x03\0\x20" + bytes(32))  # a record of nobody's
+        wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
+    wait_for(lambda: "(mal) ends: TLS: " in caplog.text, "the line in the log")
+
+
 def test_a_client_that_was_greeted_cannot_begin_tls(safe: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat_threads.receiver.TLS_PAUSE", 0.0)
     client = safe.client()
