@@ -35,6 +35,8 @@ _WELCOME = frozenset(((WILL, BINARY), (DO, BINARY), (WILL, LINEMODE), (WILL, NAW
 # anyway, and after agreeing its local echo of Enter no longer returns to the first column.
 _WANTED = ((WILL, BINARY), (WILL, NAWS))
 
+RETURN = WireBytes(b"\r\0")  # a CR by itself (RFC 854), after the answer to a line that a telnet has spoilt
+
 # With both of these on, telnet passes on each key as it is pressed, and does not show it (RFC 857, 858).
 _KEY_BY_KEY = ((DO, ECHO), (DO, SGA))
 
@@ -192,10 +194,11 @@ class Telnet:
         return found
 
     def _watched(self, text: bytes) -> list[bytes | Signal | WireBytes]:
-        """The text, and after each line that is not UTF-8, the bytes that help a telnet which has spoilt it.
+        """The text, and before each line that is not UTF-8, the bytes that help a telnet which has spoilt it.
 
         If it has not said a word, and ends its lines in CR, it is asked for 8 bits: the next try arrives. Lines from nc
         and from programs seldom do both. And 85 may have been its Ctrl-E, which ends its echo: then that is put right.
+        Until then, it goes down to the next row but not to its beginning. So the answer to the line gets a CR.
         """
         if text.isascii() and self._line is None:
             return [text]
@@ -203,10 +206,10 @@ class Telnet:
         at = begin = 0
         for end in _ENDS.finditer(text):
             self._check(text[at : end.start()], ended=True)
-            odd, self._odd, at = self._odd, False, end.end()
+            line, odd, self._odd, at = at, self._odd, False, end.end()
             asked = self._options.ask(*_WANTED) if odd and end[0] == b"\r" and not self._spoken else b""
             if odd and (asked or self._spoke_here):
-                found += [text[begin:at], WireBytes(asked + self._mend_echo())]
+                found += [text[begin:line], WireBytes(asked + self._mend_echo()), text[line:at], RETURN]
                 begin = at
             self._spoke_here = False
         self._check(text[at:], ended=False)

@@ -21,7 +21,7 @@ from .notices import LOST, LOST_AGAIN, MOVED, OF_KEYS, OFFER, OTHER_NAME, OWN_LI
 from .preferences import Preferences
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import typed
-from .telnet import LineEditor, Signal, Telnet
+from .telnet import RETURN, LineEditor, Signal, Telnet
 from .typed import (
     HINTS,
     UNSLASHED,
@@ -67,7 +67,7 @@ def _without_mouse(line: bytes) -> str:
 class SpoiltLine(NotUtf8):
     """The client's telnet took some bytes of the line for its own, because it was asked for 8 bits only then."""
 
-    advice = "Type it again. If that does not help, connect with: telnet -- HOST -PORT"
+    advice = "Type it again."  # one row, because the telnet may not begin another one where it should
 
 
 class TextDialect(Preferences):
@@ -88,7 +88,7 @@ class TextDialect(Preferences):
         self._screen: Screen | None = None  # with Mode.KEYS
         self._keys: Editing | None = None  # has the lines of a client that sends keys
         self._ended = b""  # what ends a screen, to be sent before anything else is shown
-        self._asked = 0  # how often something was sent by telnet since the last line that was not UTF-8
+        self._asked = 0  # how often something was asked by telnet since the last line that was not UTF-8
         self._note = ""  # to be said on the new screen
         self._obeyed = False  # whether a command may have changed the status line since it was last drawn
         self._current: Callable[[], str | None] = lambda: None  # see ``edit``
@@ -142,7 +142,7 @@ class TextDialect(Preferences):
             elif isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             else:
-                self._asked += isinstance(item, events.WireBytes)
+                self._asked += isinstance(item, events.WireBytes) and item is not RETURN
                 return item  # type: ignore[return-value]
         return None
 

@@ -368,6 +368,21 @@ def test_names_rooms_topics_and_private_lines_have_letters_from_telnets_first_li
     assert bob.expect("->").endswith(f"{name} -> you: Å 日本語")
 
 
+@pytest.mark.parametrize("text", ["ххх", "хорошо, ха-ха", "々々々"])
+def test_rows_begin_at_the_left_after_a_line_that_telnet_has_spoilt(text, tmux, server):
+    """85 is its key Ctrl-E: an odd number of them ends its echo, and then LF does not return to the first column."""
+    ann = tmux("telnet", HOST, str(server.port))
+    ann.expect("What is")
+    ann.enter("ann")
+    ann.expect("Hello, ann")
+    ann.enter(text)
+    ann.expect("^! That line is not UTF-8, so it was not sent. Type it again.$")
+    [session] = server.chat.sessions.all()
+    wait_for(lambda: session.dialect._telnet._options.on((WILL, BINARY)))
+    ann.enter(text)
+    ann.expect(rf"^\[\d\d:\d\d\] ann: {text}$")
+
+
 @pytest.mark.parametrize("name", ["Åsa", "Надя"])
 def test_a_name_of_which_telnet_itself_loses_a_letter_can_be_given_once_the_server_has_noticed(name, terminal, server):
     """85 is dropped without a word, and 9D opens telnet's prompt: nothing of that reaches the server."""
@@ -380,7 +395,7 @@ def test_a_name_of_which_telnet_itself_loses_a_letter_can_be_given_once_the_serv
         ann.enter("")
         ann.expect(r"^(?:telnet> )?\* A letter has opened your telnet's own prompt, and the rest of the line is$")
     else:
-        ann.expect(r"^! That line is not UTF-8, so it was not sent\. Type it once more\.")
+        ann.expect(r"^! That line is not UTF-8, so it was not sent\. Type it again\.")
     [session] = server.chat.sessions.all()
     wait_for(lambda: session.dialect._telnet._options.on((WILL, BINARY)))
     ann.enter(name)

@@ -214,8 +214,7 @@ PLAIN = [
     ),
     (
         SpoiltLine(),
-        "That line is not UTF-8, so it was not sent. Type it again. If that does not help, connect with: telnet -- HOST"
-        " -PORT",
+        "That line is not UTF-8, so it was not sent. Type it again.",
     ),
     (refusals.LooksHidden("#a"), "Another room's name looks like #a."),
     (refusals.Banned("#lab"), "You are banned from #lab."),
