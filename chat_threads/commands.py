@@ -60,7 +60,7 @@ from .values import value
 EVERYTHING = "all"  # /help with what each command does
 MAX_PAGE = 200  # messages in a page of history
 TEXT = "text"  # /help on a line that is no command
-_LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
+_LIMIT = re.compile("(in|from|before(?=:[#0-9])):(@?)(.+)", re.IGNORECASE)  # of a search
 
 
 @command(type="hello", local=("since",))
@@ -273,10 +273,11 @@ class Search(Command):
     def typed(cls, rest: str) -> Command | None:
         words, limits = rest.split(), {}
         for found in filter(None, map(_LIMIT.fullmatch, rest.split())):
-            if found[1] in limits:
+            limit = found[1].lower()
+            if limit in limits:
                 return None
             words.remove(found[0])
-            limits[found[1]] = found[2]
+            limits[limit] = found[3] if limit == "from" else found[2] + found[3]
         return cls(" ".join(words), limits.get("in"), limits.get("from"), limits.get("before")) if rest else None
 
 

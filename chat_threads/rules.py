@@ -39,7 +39,6 @@ WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
 REFS = 256  # requests that are remembered for each token, to recognise a request that is sent again
 LIKELY = 100  # names that are compared with a mistyped name
 CLOSE_LOOKS = 3  # of these, the number that are compared letter by letter
-ALIKE = 0.57  # of two names' letters, as difflib counts them: #lap is like #lab2, and #test is not like #letters
 
 # Characters of a name or a room that are examined: the time to normalise grows with the square of a long row of
 # combining marks, and everybody waits for it. At most four become one, so a text that is cut here is too long anyway.
@@ -407,7 +406,7 @@ def nearest(typed: str, names: Iterable[str]) -> str | None:
         CLOSE_LOOKS, islice(names, LIKELY), lambda name: 2 * len(wanted & _features(name)) - len(name)
     )
     unmarked = {name.removeprefix("#"): name for name in likely}  # a # that all rooms have makes no name similar
-    return unmarked.get(next(iter(get_close_matches(typed.removeprefix("#"), unmarked, 1, cutoff=ALIKE)), ""))
+    return unmarked.get(next(iter(get_close_matches(typed.removeprefix("#"), unmarked, 1)), ""))
 
 
 def _features(name: str) -> set[str]:

@@ -183,7 +183,11 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
     name = "colour" if option.lower() == "color" else option.lower()
     if name in lines:
         return Usage(lines[name])
-    near = nearest(name, lines)
+    before, equals, after = option[:40].partition("=")
+    if equals and (near := before.lower()) in lines:
+        value = after or value
+    elif (near := nearest(name, lines) or "") and near[0] != name[0]:
+        near = ""
     advice = f"Type /set {near} {value[:40]}".rstrip() + "." if near else "/help set lists the options."
     return Mistyped(f"There is no option {option[:40]}.", advice)
 

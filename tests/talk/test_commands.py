@@ -834,7 +834,7 @@ def test_people_outside_a_room_can_read_its_history(server):
     ann.send("/join #lab2", "/me was here")
     ann.news()
     assert asked(bob, "/history #lab2") == ["* #lab2, message 1 of 1:", "1 [14:03] ~ ann was here"]
-    assert asked(bob, "/history #lap") == [error_line(UnknownRoom("#lap", "#lab2"))]
+    assert asked(bob, "/history #lab") == [error_line(UnknownRoom("#lab", "#lab2"))]
 
 
 def test_search_finds_messages_that_have_all_the_words(server):

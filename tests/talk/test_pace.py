@@ -135,10 +135,10 @@ def test_a_mistyped_name_is_compared_with_few_and_closely_with_fewer(typed, monk
     closely: list[str] = []
     matches = rules.get_close_matches
 
-    def counted(word: str, possibilities: dict[str, str], most: int, cutoff: float) -> list[str]:
+    def counted(word: str, possibilities: dict[str, str], most: int) -> list[str]:
         closely.extend(possibilities)
         assert len(word) <= 40
-        return matches(word, possibilities, most, cutoff)
+        return matches(word, possibilities, most)
 
     monkeypatch.setattr(rules, "get_close_matches", counted)
     nearest(typed, names())

@@ -56,6 +56,7 @@ TYPED = (
     ("/history #lab2 3d", commands.ReadHistory("#lab2", seconds=259_200)),
     ("/search in:#lab2 lost wakeup from:bob", commands.Search("lost wakeup", "#lab2", "bob")),
     ("/search from:bob lost in:#lab2 wakeup", commands.Search("lost wakeup", "#lab2", "bob")),
+    ("/search IN:#lab2 From:@bob", commands.Search("", "#lab2", "bob")),
     ("/search in: from: before: before:x", commands.Search("in: from: before: before:x")),
     ("/search before:17 lost", commands.Search("lost", before="17")),
     ("/lab pause publisher 10", commands.MakeFault("pause", "publisher", 10)),
@@ -1683,6 +1684,21 @@ def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, va
     assert caught.value.text.endswith("Type /set timestamps off.") is (option == "timestamp")
     assert dialect.views == views
     assert dialect.set_option(None, None) == settings
+
+
+@for_each(
+    ("typed", "advice"),
+    [("numbers=on", "Type /set numbers on."), ("Bell= off", "Type /set bell off."), ("colr on", "Type /set colour on."),
+     ("all", "/help set lists the options."), ("on", "/help set lists the options.")],
+)  # fmt: skip
+def test_an_option_that_does_not_exist_gets_the_one_that_was_meant(typed, advice):
+    def set_option():
+        command = parse_line(f"/set {typed}")
+        dialect_of("ann").set_option(command.name, command.value)
+
+    with pytest.raises(Told) as caught:
+        set_option()
+    assert caught.value.text.endswith(f". {advice}")
 
 
 def test_replay_is_how_many_messages_are_shown_on_entering():
