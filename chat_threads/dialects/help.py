@@ -28,7 +28,7 @@ GROUPS = {
 }
 _GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.split()}
 A_TEXT = "A line is said in the current room; //text says a text that begins with /."
-_STAYS = "\xa0"  # a space at which textwrap does not end a line
+STAYS = "\xa0"  # a space at which no row ends
 
 
 def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> list[str]:
@@ -39,13 +39,13 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
         lines += _wrapped(A_TEXT, width)
     elif event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
-        lines += _wrapped(_whole(f"{row.usage}: {row.does}.", width - 2), width)
+        lines += _wrapped(whole(f"{row.usage}: {row.does}.", width - 2), width)
         for part in row.more.split("\n"):
             lines += _wrapped(part, width)
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
     if lines:
-        return [line.replace(_STAYS, " ") for line in lines]
+        return [line.replace(STAYS, " ") for line in lines]
     shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
     if event.about is None:
         return _groups(shown, width, offer=not editing)
@@ -54,9 +54,9 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
     if room >= ROOM:
         return table(("command", "does"), rows)
     for usage, does in rows:
-        lines += _wrapped(_whole(usage, width - 4), width, "    ")
+        lines += _wrapped(whole(usage, width - 4), width, "    ")
         lines += _wrapped(f"  {does}", width)
-    return [line.replace(_STAYS, " ") for line in lines]
+    return [line.replace(STAYS, " ") for line in lines]
 
 
 def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
@@ -65,10 +65,10 @@ def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _whole(usage: str, most: int) -> str:
+def whole(usage: str, most: int) -> str:
     """The usage, with its brackets kept whole if they fit into ``most`` columns."""
     return re.sub(
-        r"\[[^]]*\]", lambda found: found[0].replace(" ", _STAYS) if len(found[0]) <= most else found[0], usage
+        r"\[[^]]*\]", lambda found: found[0].replace(" ", STAYS) if len(found[0]) <= most else found[0], usage
     )
 
 
@@ -80,7 +80,7 @@ def _packed(usages: Sequence[str], width: int) -> list[str]:
     for usage in usages:
         before, wide = wide, len(usage) > width
         if wide:
-            found += _wrapped(_whole(usage, width - 2), width)
+            found += _wrapped(whole(usage, width - 2), width)
         elif before or len(found[-1]) + 2 + len(usage) > width:
             found.append(usage)
         else:
@@ -98,4 +98,4 @@ def _groups(shown: Sequence[Row], width: int, offer: bool) -> list[str]:
     lines += _wrapped("/help COMMAND explains a command, and /help all says what each of them does.", width)
     if offer and any(row.name == "/edit" for row in shown):
         lines += _wrapped("Over telnet, /edit on keeps your line whole and fits all text to your window.", width)
-    return [line.replace(_STAYS, " ") for line in lines]
+    return [line.replace(STAYS, " ") for line in lines]

@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from .. import events, qr
+from ..errors import Usage
 from ..rules import mentions
 from . import advice, clock, governed, insights, sentences
 from .amounts import counted, time_span
 from .columns import shortened
-from .help import help_lines
+from .help import STAYS, help_lines, whole
 from .rows import wrapped
 from .speech import Style, said, spoken
 from .tables import table
@@ -344,7 +345,12 @@ def _notice(style: Style, event: events.Notice) -> str:
 
 
 def _problem(style: Style, event: events.Problem) -> str:
-    lines = [f"! {line}" for line in _folded(style, advice.error(event))]
+    text = advice.error(event)
+    if event.kind is Usage:
+        rows = [row.replace(STAYS, " ") for row in _folded(style, whole(text, _room_in(style) - 2))]
+    else:
+        rows = _folded(style, text)
+    lines = [f"! {row}" for row in rows]
     return "".join(f"\x1b[31m{line}\x1b[0m\r\n" if style.colour else f"{line}\r\n" for line in lines)
 
 

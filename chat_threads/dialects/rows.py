@@ -64,8 +64,8 @@ def _kind(letter: str) -> int:
             return _OPENING
         if category[0] == "P" or category == "Lm":
             return _CLOSING
-    if letter in _ASCII_SIGNS:
-        return _ASCII_SIGNS[letter]
+    if letter.isascii():
+        return _ASCII_SIGNS.get(letter, _IN_WORD)
     return _ALONE if script(letter[0]) in ("Han", "Kana") else _IN_WORD
 
 

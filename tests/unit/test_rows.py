@@ -27,6 +27,7 @@ CROWD = "\u200d".join("👩" * 9)  # 18
         ("see https://example.org/lab2", 12, 4, ["see", "https://example.org/lab2"]),
         ("今天https://example.org/lab2今天", 12, None, ["今天https://example.org/lab2", "今天"]),
         ("(http://[::1]/lab2/readers) now", 12, None, ["(http://[::1", "]/lab2/reade", "rs) now"]),
+        ("größer als a|b|c", 13, None, ["größer als", "a|b|c"]),
         ("    x = f(long)", 12, None, ["    x =", "f(long)"]),
         ("           f(long)", 12, None, ["f(long)"]),
         ("exactly this", 12, None, ["exactly this"]),

@@ -1813,6 +1813,8 @@ def test_help_keeps_brackets_whole_in_a_narrow_window():
         dialect.views.own.encode((events.HelpShown("/history"), events.HelpShown("/operator"))).decode().split("\r\n")
     )
     assert lines[1] == "*   [N|2h|before N|after N]: page"
+    wrong = events.problem(Usage(commands.ReadHistory.row.usage))
+    assert dialect.views.own.encode((wrong,)).decode().split("\r\n")[1] == "!   [N|2h|before N|after N]"
     assert lines[-2] == "*   --operator-token."
 
 
