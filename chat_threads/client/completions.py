@@ -19,9 +19,10 @@ def completions(around: Surroundings, before: str) -> list[str]:
         return []  # most of the people who are known are somewhere else
     found: Iterable[str] = [each for each in wanted.words if each not in NOT_HERE]
     if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
-        found = sorted(each for each in around.rooms if wanted.known is Known.ROOMS or fold(each) in around.people)
+        rooms = list(around.rooms)  # at once, because another thread may add one
+        found = sorted(each for each in rooms if wanted.known is Known.ROOMS or fold(each) in around.people)
     elif wanted.known is not Known.NOTHING:
-        found = reversed(around.names)
+        found = reversed(list(around.names))
     colon = ": " if not wanted.words and " " not in before and not before.startswith("#") else ""
     return [each + colon for each in wanted.fitting(found)]
 

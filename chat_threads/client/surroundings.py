@@ -10,7 +10,7 @@ MAX_KNOWN = 1000  # names, and rooms
 
 class Surroundings:
     """Where the user is, and who and what else there is. The thread in ``Talk.listen`` calls ``note``; any thread may
-    read the attributes."""
+    read the attributes, and copies a dictionary before it goes through it."""
 
     def __init__(self) -> None:
         self.room: str | None = None  # the current one

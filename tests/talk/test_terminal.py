@@ -22,7 +22,7 @@ from support.terminals import ENV, RUN, run
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import commands, qr
+from chat_threads import commands, qr, rules
 from chat_threads.client import terminal
 from chat_threads.client.completions import completions
 from chat_threads.client.surroundings import MAX_KNOWN, Surroundings
@@ -84,6 +84,8 @@ def test_a_command_that_programs_cannot_ask_for_has_no_request():
         *((f"{line} b", []) for line in ("/nick", "/edit", "/resume", "/join", "/rooms")),
         ("/set c", ["colour"]),
         ("/search from:b", ["from:bob"]),
+        ("/search From:@b", ["From:@bob"]),
+        ("/search IN:#lab", ["IN:#lab", "IN:#lab2"]),
         ("/topic ", ["#lab", "#lab2", "#lobby"]),
         ("@b", ["@bob: "]),
         ("", []),
@@ -96,6 +98,18 @@ def test_the_last_word_is_completed(before, found):
     for event in (Entered("#lab2", "", ("cy", "Ömer"), 2, 0), RoomList(rooms, 0), Renamed("al", "bob")):
         around.note(event, "ann")
     assert completions(around, before) == found
+
+
+def test_a_room_that_comes_while_rooms_are_completed_does_no_harm(monkeypatch):
+    around = Surroundings()
+    around.note(Entered("#lab", "", (), 0, 0), "ann")
+
+    def fold(name: str) -> str:
+        around.note(RoomList((RoomRow("#new", 1, 0, ""),), 0), "ann")
+        return rules.fold(name)
+
+    monkeypatch.setattr("chat_threads.client.completions.fold", fold)
+    assert completions(around, "/leave #") == ["#lab"]
 
 
 def test_names_to_complete_are_bounded_and_the_latest_are_kept():
