@@ -128,10 +128,11 @@ def _takes_room(row: Row, place: str, room: str) -> bool:
 
 def _in_search(word: str) -> Goal:
     limit, colon, start = word.partition(":")
-    if colon and limit == "in":
-        return Goal(start, Known.ROOMS, lead="in:")
-    if colon and limit == "from":
-        return Goal(start, Known.PEOPLE, lead="from:")
+    if colon and limit.lower() == "in":
+        return Goal(start, Known.ROOMS, lead=f"{limit}:")
+    if colon and limit.lower() == "from":
+        at = "@" * start.startswith("@")
+        return Goal(start.removeprefix("@"), Known.PEOPLE, lead=f"{limit}:{at}")
     return _in_text(word) if word else Goal(word)
 
 

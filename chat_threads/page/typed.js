@@ -38,8 +38,9 @@ const OWN = {
   search(rest) {
     const fields = {};
     const words = wordsOf(rest).filter((word) => {
-      const [, key, value] = /^(in|from|before(?=:[#\d])):(.+)$/.exec(word) || [];
-      if (key) fields[key === "in" ? "room" : key] = value;
+      const [, limit, value] = /^(in|from|before(?=:[#\d])):(.+)$/i.exec(word) || [];
+      const key = limit && limit.toLowerCase();
+      if (key) fields[key === "in" ? "room" : key] = key === "from" ? value.replace(/^@(?=.)/, "") : value;
       return !key;
     });
     if (words[0]) fields.words = words.join(" ");

@@ -63,6 +63,7 @@ def test_data_cannot_end_its_element():
 ODD = """
   x = 1|/j #lab2|/join|/join #a b|/create|/delete|/delete #a no|/rooms x|/WHO #a|/topic #a of  it|/topic -|/invite
 /msg bob|/msg bob hi  you|/r hi|/nick|/away|/history before|/history 2x|/history #a #b|/search in: x|/search before:17
+/search From:@bob IN:#a Before:#a/3 x|/search from:@|/search in:@a
 /set|/set joins|/trace x|/trace|/lab pause bob 5|/lab slow bob x|/lab slow bob|/ping x|/bye for now|/nosuch|/|//|   |
 /history 0|/history #a 0|/delete #a YES| /help| x /help
 login bob hunter2|Login: x2!|login bob correcthorse|login bob now|password is 123|register tomorrow
