@@ -252,9 +252,7 @@ class Screen:
             return _ERASE
         row, column = self._cursor
         above, left = divmod(drawn - 1, self._columns)
-        wraps = (
-            column == left + 1 != self._columns
-        )  # the terminal wraps rows, and has wrapped the line before the cursor
+        wraps = column == left + 1 != self._columns  # whether the terminal has wrapped the line before the cursor
         begins = max(1, row - above) if wraps else row
         down = min(self._rows - rows, self._rows - 1 - row)
         move = f"\x1b[H\x1b[{down}L" if down > 0 else f"\x1b[{self._rows};1H" + "\n" * (begins - self._rows + 1)
