@@ -180,14 +180,14 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
             f"There is no time zone {value[:40]}.", "Type one such as /set zone Europe/Berlin, UTC or server."
         )
     lines = {line.split()[1]: line for line in commands.SetOption.row.more.split("\n")}
-    name = "colour" if option.lower() == "color" else option.lower()
-    if name in lines:
+    before, equals, after = option.partition("=")
+    name = "colour" if before.lower() == "color" else before.lower()
+    if name in lines and not equals:
         return Usage(lines[name])
-    before, equals, after = option[:40].partition("=")
-    if equals and (near := before.lower()) in lines:
-        value = after or value
-    elif (near := nearest(name, lines) or "") and near[0] != name[0]:
+    near = name if name in lines else nearest(name, lines) or ""
+    if near[:1] != name[:1]:
         near = ""
+    value = after or value
     advice = f"Type /set {near} {value[:40]}".rstrip() + "." if near else "/help set lists the options."
     return Mistyped(f"There is no option {option[:40]}.", advice)
 

@@ -1689,6 +1689,7 @@ def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, va
 @for_each(
     ("typed", "advice"),
     [("numbers=on", "Type /set numbers on."), ("Bell= off", "Type /set bell off."), ("colr on", "Type /set colour on."),
+     ("color=off", "Type /set colour off."), ("replya=5", "Type /set replay 5."),
      ("all", "/help set lists the options."), ("on", "/help set lists the options.")],
 )  # fmt: skip
 def test_an_option_that_does_not_exist_gets_the_one_that_was_meant(typed, advice):
