@@ -104,7 +104,7 @@ class PlainName(PlainPassword):
     def __init__(self, name: str) -> None:
         fact = f"The name {name} belongs to an account, and this server takes no passwords without encryption."
         advice = "Take another name. If this one is yours, connect with TLS, or come back with your token."
-        Told.__init__(self, fact, advice)
+        super().__init__(fact, advice)
         self.name = name
 
 

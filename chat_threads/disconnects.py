@@ -19,7 +19,7 @@ class NoNameInTime(NoHandshake):
 
 
 class TooManyTries(NoHandshake):
-    """Neither a name that the client gave was accepted, nor the password of one."""
+    """Too many of the names that the client gave were refused, or too many of its passwords."""
 
     fact = "That was the last try."
     advice = "Connect again to try again."

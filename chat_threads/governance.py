@@ -246,8 +246,8 @@ class Governance:
         return AccountsOnly(room, unsent(what, text)) if self.accounts_only and not person.account else None
 
     def governing(self, room: str, person: Person, at: int) -> Muted | None:
-        """Why one of the room's operators may not act as one now: others see reasons, too. None: the person may, or is
-        none of them."""
+        """Why an operator of the room may not act as one now: a muted person must not speak by the reasons that others
+        see. None: the person may, or is no operator."""
         mute = self.muted(person, at) if self.rank(person) else None
         return Muted(room, mute.left(at), mute.why, "Nothing was done.") if mute else None
 

@@ -21,8 +21,9 @@ from .columns import widest_of
 
 _TEXTS = 16  # texts whose measures are remembered
 _REMEMBERED = 20_000  # letters, likewise
-_WIDEST, _LONGEST = 16, 32  # columns and characters of a letter; each character of a larger one counts as a letter.
-# So does each of one that is wider than a row where a terminal does not join them: most families have 8 columns there.
+# The most columns and characters of a letter, as long as it fits into a row. Each character of a larger one counts as a
+# letter. A family of emoji has 8 columns or more in a terminal that does not join its characters.
+_WIDEST, _LONGEST = 16, 32
 
 _WORDS = re.compile("[^ ]+ *")
 

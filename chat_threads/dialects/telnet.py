@@ -198,7 +198,7 @@ class Telnet:
 
         If it has not said a word, and ends its lines in CR, it is asked for 8 bits: the next try arrives. Lines from nc
         and from programs seldom do both. And 85 may have been its Ctrl-E, which ends its echo: then that is put right.
-        Until then, it goes down to the next row but not to its beginning. So the answer to the line gets a CR.
+        Until then, LF does not take it to the beginning of the next row. So a CR follows the answer to the line.
         """
         if text.isascii() and self._line is None:
             return [text]

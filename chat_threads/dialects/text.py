@@ -205,7 +205,7 @@ class TextDialect(Preferences):
         return True
 
     def _take_input(self) -> list[bytes | Signal | Input | None]:
-        """Take the lines that have come already. What is to be sent stays, so that nothing follows a question."""
+        """Take the lines that have come already. What is to be sent stays: it goes out before the question."""
         found = self._found
         self._found = [item for item in found if isinstance(item, events.WireBytes)]
         return [item for item in found if not isinstance(item, events.WireBytes)]

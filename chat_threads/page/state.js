@@ -4,7 +4,7 @@
 
 const MOST_ROWS = 1000; // in a room; beyond that, rows at the far end are dropped, and loaded again when needed
 const MOST = 50; // private conversations, and names in a line about those who came
-const AGAIN = 40; // messages of each room that come when the page enters, also if it has seen them
+const AGAIN = 40; // messages of each room that come when the page enters, even if it has seen them
 
 // The form in which two spellings of a name or a room are equal; nearly the server's (rules.fold).
 function fold(name) {

@@ -113,10 +113,10 @@ def register(context: Context, session: Session, command: commands.Register) -> 
 
 
 def _check_new(password: str) -> None:
-    """Raise BadPassword if it is none, also for a person who types it when asked."""
+    """Raise BadPassword if this cannot be a new password, or if nobody could type it when asked for it."""
     check_password(password)
     if command_in(password):
-        raise BadPassword("A password does not begin with a command.")
+        raise BadPassword("A password cannot begin with a command.")
 
 
 def _ask(context: Context, session: Session, command: commands.Command) -> None:

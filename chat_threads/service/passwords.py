@@ -88,7 +88,8 @@ def _is_private(session: Session) -> bool:
 
 
 def check_private(context: Context, session: Session, name: str = "") -> None:
-    """Raise PlainPassword if nobody may send a password on this connection. ``name``: an account's, that came alone."""
+    """Raise PlainPassword if nobody may send a password on this connection. ``name``: an account's, which came
+    without its password."""
     if context.accounts.plain == "refuse" and not _is_private(session):
         raise PlainName(name) if name else PlainPassword()
 
