@@ -156,10 +156,12 @@ def tell_whether_it_may_speak(session: Session, room: ChatRoom) -> None:
     """Tell a person who has gone to a room, or asks for its rules, if they may only read there, or speak seldom."""
     rules, dialect = room.governance, session.dialect
     a_program = dialect.settings() is None and dialect.name != "web"
-    if rules is None or a_program or rules.rank(session):
+    if rules is None or a_program:
         return
     if rules.muted(session, int(time.time() * 1000)):
         said = f"You are muted in {room.name}: you can read there, but not speak."
+    elif rules.rank(session):
+        return
     elif rules.quiet:
         said = f"{room.name} is quiet: only its operators may speak."
     elif rules.slow:

@@ -82,6 +82,17 @@ def test_an_operator_who_is_muted_cannot_speak_by_the_reasons_for_what_operators
     assert code(done(bob, "/kick cy be kind")) is None
 
 
+def test_an_operator_who_is_muted_is_told_so_on_entering_and_when_asking_for_the_rules(server: Running) -> None:
+    ann, bob = server.client("ann #lab"), server.client("bob #lab")
+    ann.send("/op bob", "/mute bob 1h")
+    bob.expect("* ann muted bob in #lab for 1 hour")
+    muted = "* You are muted in #lab: you can read there, but not speak."
+    bob.send("/room")
+    bob.expect(muted)
+    bob.send("/join #lobby", "/join #lab")
+    bob.expect(muted)
+
+
 def test_nobody_governs_the_lobby_but_the_servers_operators_and_they_govern_every_room(
     server: Running, program: Start
 ) -> None:
