@@ -212,7 +212,8 @@ class Telnet:
                 found += [text[begin:line], WireBytes(asked + self._mend_echo()), text[line:at], RETURN]
                 begin = at
             self._spoke_here = False
-        self._check(text[at:], ended=False)
+        if at < len(text):
+            self._check(text[at:], ended=False)
         return [each for each in (*found, text[begin:]) if each not in (b"", WireBytes(b""))]
 
     def _mend_echo(self) -> bytes:

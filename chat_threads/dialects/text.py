@@ -88,7 +88,6 @@ class TextDialect(Preferences):
         self._screen: Screen | None = None  # with Mode.KEYS
         self._keys: Editing | None = None  # has the lines of a client that sends keys
         self._ended = b""  # what ends a screen, to be sent before anything else is shown
-        self._asked = 0  # how often something was asked by telnet since the last line that was not UTF-8
         self._note = ""  # to be said on the new screen
         self._obeyed = False  # whether a command may have changed the status line since it was last drawn
         self._current: Callable[[], str | None] = lambda: None  # see ``edit``
@@ -142,7 +141,6 @@ class TextDialect(Preferences):
             elif isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             else:
-                self._asked += isinstance(item, events.WireBytes) and item is not RETURN
                 return item  # type: ignore[return-value]
         return None
 
@@ -154,8 +152,7 @@ class TextDialect(Preferences):
         try:
             return _without_mouse(line)
         except NotUtf8:
-            asked, self._asked = self._asked, 0
-            if asked:
+            if self._found and self._found[0] is RETURN:
                 raise SpoiltLine() from None
             raise
 

@@ -399,7 +399,7 @@ def test_a_name_of_which_telnet_itself_loses_a_letter_can_be_given_once_the_serv
     [session] = server.chat.sessions.all()
     wait_for(lambda: session.dialect._telnet._options.on((WILL, BINARY)))
     ann.enter(name)
-    ann.expect(rf"^\* Hello, {name}\.")
+    ann.expect(rf"^\r?\* Hello, {name}\.")
 
 
 def test_the_first_name_may_have_any_letter_in_a_telnet_that_asks_for_options(terminal, server):

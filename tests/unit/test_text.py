@@ -648,6 +648,9 @@ def test_a_line_that_is_not_utf_8_gets_an_error_and_the_next_is_a_line(name, lin
     found = inputs(b"gr\xc3\xbc\xc3\x9fe\r\n" + (line + b"\r\n") * 2 + b"bob\r\n", name=name)
     assert found[1:] == [asked, (SpoiltLine, SpoiltLine().text), RETURN, told, bob]
     assert len(f"! {SpoiltLine().text}") < 80
+    agrees = b"\xff\xfb\x00\xff\xfb\x1f"  # a telnet, so the second line is not UTF-8 for another reason
+    found = [each for each in inputs(line + b"\r\n", agrees, line + b"\r\n", name=name) if isinstance(each, tuple)]
+    assert found == [(SpoiltLine, SpoiltLine().text), told]
     assert issubclass(NotUtf8, Told)
 
 
@@ -742,7 +745,7 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
         events.WireBytes, events.WireBytes, events.WireBytes, commands.Say, commands.Say, commands.Say,
         commands.Private, commands.AreYouThere, commands.Act, events.WireBytes, events.WireBytes, commands.Quit,
     ]  # fmt: skip
-    assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, SpoiltLine, LineTooLong]
+    assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, NotUtf8, LineTooLong]
     long = range(DIALOGUE.index(b"xxx") + 50, DIALOGUE.index(b"\n/quit") - 50)
     for at in [*range(long.start), *long[::500], *range(long.stop, len(DIALOGUE) + 1)]:
         assert inputs(DIALOGUE[:at], DIALOGUE[at:]) == whole, at
