@@ -130,7 +130,7 @@ class Screen:
             data = data[found.end() :]
             self._asked -= 1
             if not self._asked:  # earlier ones were about windows of other sizes
-                self.question, self._cursor = Question.OVER, (int(found[1]), int(found[2]))
+                self.question, self._cursor = Question.OVER, (min(int(found[1]), self._rows), int(found[2]))
         if self._asked and _BEGUN.fullmatch(data):
             self._answer = data
         elif data:

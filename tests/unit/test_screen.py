@@ -464,6 +464,7 @@ def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_
         (80, 20, (20, 61), "\x1b[20;1H\x1b[J\x1b[20;1H\n"),  # the terminal has dropped the status line
         (80, 30, (29, 61), "\x1b[29;1H\x1b[J\x1b[30;1H"),  # it has got rows back from those above
         (80, 30, (23, 61), "\x1b[23;1H\x1b[J\x1b[H\x1b[6L"),  # there were none
+        (60, 24, (9999, 61), "\x1b[24;1H\x1b[J\x1b[24;1H\n"),  # no terminal says so
         (40, 24, (23, 40), "\x1b[23;1H\x1b[J\x1b[24;1H"),  # it has cut the line
         (40, 24, (22, 21), "\x1b[21;1H\x1b[J\x1b[24;1H"),  # it has wrapped the line, and a long status line
         (40, 24, (23, 21), "\x1b[22;1H\x1b[J\x1b[24;1H"),  # only the line
