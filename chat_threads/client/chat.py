@@ -151,6 +151,11 @@ class Client:
         return self._link.heading
 
     @property
+    def replay(self) -> int:
+        """How many earlier messages ``events`` yields when the client enters a room."""
+        return self._link.replay
+
+    @property
     def online(self) -> bool:
         """Whether there is a connection now."""
         return self._link.online

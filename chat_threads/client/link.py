@@ -131,6 +131,12 @@ class Link:
             return self._heading()
 
     @property
+    def replay(self) -> int:
+        """How many earlier messages are asked for on entering a room."""
+        with self._changed:
+            return self._state.replay
+
+    @property
     def welcome(self) -> Welcome:
         """The server's last welcome."""
         with self._changed:

@@ -37,7 +37,7 @@ class State:
         self.welcome = Welcome(name)
         self._first_room = first_room
         self._nowhere = False  # whether it has left its last room
-        self._replay = replay
+        self.replay = replay  # earlier messages that are asked for on entering a room
         self.places: dict[str, _Place] = {}  # by folded name; the current room is the last one
         self._standing: dict[tuple[str, str], Fields] = {}  # requests to repeat on the next connection
 
@@ -48,7 +48,7 @@ class State:
 
     def hello(self) -> Fields:
         """The handshake: with the token if there is one, else the name, and the rooms where the client was."""
-        hello: Fields = {"type": "hello", "replay": self._replay}
+        hello: Fields = {"type": "hello", "replay": self.replay}
         if self._place:
             hello["place"] = True
         if self.token:
@@ -89,7 +89,7 @@ class State:
             entered = places.pop(fold(event.room), None)
             place = entered or _Place("", event.last + 1)
             if place.number > event.last:  # the client was not in this room, or it is a new room of the same name
-                place.number = 0 if self._returning else max(0, event.last - self._replay)
+                place.number = 0 if self._returning else max(0, event.last - self.replay)
                 place.last = event.last if self._returning else 0
             place.room = event.room
             self._nowhere = False
@@ -104,7 +104,7 @@ class State:
         elif isinstance(event, TokenShown):
             self.token = event.token
         elif isinstance(event, Restored):
-            self._replay = next((int(each[7:]) for each in event.settings if each.startswith("replay ")), self._replay)
+            self.replay = next((int(each[7:]) for each in event.settings if each.startswith("replay ")), self.replay)
         elif isinstance(event, Notice) and request:
             self._note_settings(request.kind, request.fields, event)
         return True
@@ -131,7 +131,7 @@ class State:
         elif kind == "back":
             self._standing.pop(("away", ""), None)
         elif kind == "set" and fields.get("option") == "replay":
-            self._replay = int(fields["value"])
+            self.replay = int(fields["value"])
         elif kind == "set" and fields.get("option"):
             self._standing["set", fields["option"]] = fields
 

@@ -17,6 +17,7 @@ from typing import Any
 from .. import commands, events
 from ..dialects import advice
 from ..dialects.asking import Form, asked_for, without_password, without_secret
+from ..dialects.base import Settings
 from ..dialects.columns import shortened
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.notices import MOVED, SCROLL_BACK, TOO_MUCH
@@ -109,7 +110,7 @@ class Talk:
         self._helps: deque[str | None] = deque()  # what /help was asked about and not answered; both threads'
         self._tokens: deque[None] = deque()  # one for each /token that was not answered; both threads'
         self._name = chat.name
-        self._dialect = TextDialect(blocks=blocks)  # renders the lines
+        self._dialect = TextDialect(Settings(replay=chat.replay), blocks)  # renders the lines
         self._dialect.admitted(chat.name)
         if screen:
             self._dialect.set_option("colour", "on")
@@ -293,8 +294,8 @@ class Talk:
                 except ClientError:
                     self._helps.pop()
                     raise
-        elif isinstance(command, commands.SetOption) and command.name != "replay":
-            self._set(command.name, command.value)
+        elif isinstance(command, commands.SetOption):
+            self._set(command.name and command.name.lower(), command.value)
         elif isinstance(command, commands.Resume):
             self._keeps = True
             self._ask(**request_of(replace(command, place=True)))
@@ -317,12 +318,17 @@ class Talk:
             self._ask(**request_of(command))
 
     def _set(self, option: str | None, value: str | None) -> None:
-        """Change what is shown, which is up to this program. The server keeps it for a later return."""
-        self._print(events.Notice(self._dialect.set_option(option, value)))
+        """Change what is shown, which is up to this program, except for the replay. The server keeps it for a later
+        return."""
+        told = self._dialect.set_option(option, value)
+        if option == "replay":  # the server says that it is set
+            self._ask(type="set", option=option, value=value)
+            return
+        self._print(events.Notice(told))
         if option and value:
-            self._settings[option.lower()] = value
+            self._settings[option] = value
             if self._keeps:
-                self._keep(option.lower(), value)
+                self._keep(option, value)
 
     def _keep(self, option: str, value: str) -> None:
         self._unseen.add(self.chat.submit("set", option=option, value=value).ref)
@@ -331,8 +337,10 @@ class Talk:
         """Apply the settings that the person has kept, where they differ from the usual ones."""
         usual = TextDialect().settings()
         for option, _, value in (each.partition(" ") for each in kept.settings):
-            if option != "replay" and value != usual.get(option):
-                with contextlib.suppress(ChatError):  # an option of another version
+            with contextlib.suppress(ChatError):  # an option of another version
+                if option == "replay":
+                    self._dialect.set_option(option, value)
+                elif value != usual.get(option):
                     self._dialect.set_option(option, value)
                     self._settings[option] = value
 

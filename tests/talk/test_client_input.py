@@ -193,6 +193,7 @@ class Chat:
         from chat_threads.events import Welcome
 
         self.welcome = Welcome("ann")
+        self.replay = 20
         self.asked: list[dict[str, Any]] = []
 
     def submit(self, **request: Any) -> Any:

@@ -243,6 +243,13 @@ def test_an_action_is_not_taken_for_the_servers_line_without_timestamps_either(s
     assert seen == ["~ ann left", "1 ~ ann left", "* 1 message found for: left", "#lobby 1 ~ ann left"]
 
 
+def test_the_replay_is_set_as_the_other_options_are(server):
+    typed = "/set\n/set Replay 4\n/set\n/set replay 500\n/set replay\n"
+    done = run(server.port, "--name", "ann", "--replay", "2", typed=typed)
+    assert re.findall(r"replay (\d+)", done.stdout) == ["2", "4", "4"]
+    assert done.stderr.splitlines() == ["! Usage: /set replay N: messages shown on entering a room, 0 to 200"] * 2
+
+
 def test_much_is_piped_in_and_all_of_it_is_said_in_order(server, connect):
     texts = [f"line {number}" for number in range(1000)]
     done = run(server.port, "--name", "ann", typed="".join(text + "\n" for text in texts))
