@@ -5,6 +5,9 @@ from __future__ import annotations
 from .errors import NameTaken, Told, whole
 
 
+LOG_IN = 'Send "password", too, to log in'  # how programs do that
+
+
 class PasswordNeeded(NameTaken):
     """The name belongs to an account, and the client has not shown its password."""
 
@@ -12,8 +15,7 @@ class PasswordNeeded(NameTaken):
 
     def __init__(self, name: str, near: str) -> None:
         super().__init__(name, near, "belongs to an account")
-        log_in = 'Send "password", too, to log in'
-        Told.__init__(self, self.fact, f"{log_in}, or take another name, such as {near}." if near else f"{log_in}.")
+        Told.__init__(self, self.fact, f"{LOG_IN}, or take another name, such as {near}." if near else f"{LOG_IN}.")
 
 
 class WrongPassword(Told):

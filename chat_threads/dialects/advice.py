@@ -87,7 +87,8 @@ def error(problem: Problem) -> str:
         return problem.text
     if kind not in ADVICE or (problem.kind is None and " /" in problem.text):  # a server of 1.0.0 has advised already
         return problem.text
-    return f"{problem.fact or problem.text} {ADVICE[kind](problem)}".rstrip()
+    fact = problem.fact or problem.text.partition(f" {account_errors.LOG_IN}")[0]  # what follows is for programs
+    return f"{fact} {ADVICE[kind](problem)}".rstrip()
 
 
 NEXT: dict[str, Callable[[Notice], str]] = {

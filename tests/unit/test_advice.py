@@ -522,6 +522,12 @@ def test_an_error_that_came_as_json_gets_its_advice_by_its_code():
         assert advice.error(problem) == f"{problem.text} {typed}".rstrip()
 
 
+def test_a_person_who_needs_a_password_is_not_told_what_programs_send():
+    error = account_errors.PasswordNeeded("ann", "ann2")
+    came = events.Problem(error.code, error.text, near="ann2")
+    assert advice.error(came) == "The name ann belongs to an account. If that is you, type /login; or try ann2."
+
+
 def test_the_advice_of_a_server_of_1_0_0_is_not_repeated():
     text = "The room #x exists already. /join #x goes there."
     assert advice.error(events.Problem("room_exists", text)) == text
