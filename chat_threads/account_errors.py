@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .errors import NameTaken, Told, whole
 
-
 LOG_IN = 'Send "password", too, to log in'  # how programs do that
 
 

@@ -157,7 +157,8 @@ def _meant(typed: commands.Typed) -> commands.Command:
     return replace(command, room=typed.room) if has_place else command  # type: ignore[no-any-return]
 
 
-_KEPT = frozenset(("timestamps", "numbers", "colour", "bell", "joins", "replay", "zone"))  # see docs/protocol.rst
+# What is kept for a person: see docs/protocol.rst; and that lines are edited, for the next time over telnet.
+_KEPT = frozenset(("timestamps", "numbers", "colour", "bell", "joins", "replay", "zone", commands.Edit.row.name))
 _KEPT_LENGTH = 40  # characters of a value
 
 

@@ -138,6 +138,10 @@ def test_a_person_who_edited_lines_does_so_again_with_a_client_that_speaks_telne
     assert not edits_again(server, token, b"", line), "it may be nc"
     assert edits_again(server, token, KNOWN, line)
     assert edits_again(server, token, KNOWN, line)
+    with closing(Program(server.port)) as elsewhere:  # as in the terminal client, or in a browser
+        elsewhere.send({"type": "hello", "token": token, "place": True}, {"type": "quit"})
+        elsewhere.rest()
+    assert edits_again(server, token, KNOWN, line)
     cy = server.client("cy")
     cy.ask(f"/resume {token}")
     assert "edit" not in cy.ask("/set")[0]
