@@ -101,7 +101,7 @@ class Talk:
         self._fits = screen or terminal  # whether lines are to fit into a window
         self._day = time.strftime(_DAY)
         self._settings: dict[str, str] = {}  # what was set; the keyboard's thread, and ``listen`` after a return
-        self._keeps = False  # whether the server keeps it, too; the keyboard's thread
+        self._keeps = False  # whether the server keeps it, too; set by both threads, and only to True
         self._new_here = True  # it has entered no room yet
         self._removed = 0  # messages that the user has removed, and whose removal is not acknowledged yet
         self._said_last = ""  # the text of the last line, if it was an error
@@ -227,6 +227,8 @@ class Talk:
         asked = self._ask(**request_of(command))
         try:
             asked.result(PATIENCE)
+            if isinstance(command, commands.Register):
+                self._keep_all()
             if isinstance(command, commands.ChangePassword) and not command.new:
                 self._begin_form(command)
         except Refused as error:
@@ -297,12 +299,9 @@ class Talk:
         elif isinstance(command, commands.SetOption):
             self._set(command.name and command.name.lower(), command.value)
         elif isinstance(command, commands.Resume):
-            self._keeps = True
             self._ask(**request_of(replace(command, place=True)))
         elif isinstance(command, commands.ShowToken):
-            self._keeps = True
-            for option, value in self._settings.items():
-                self._keep(option, value)
+            self._keep_all()
             self._tokens.append(None)
             self._ask(**request_of(command))
         elif command and asked_for(command):
@@ -330,11 +329,17 @@ class Talk:
             if self._keeps:
                 self._keep(option, value)
 
+    def _keep_all(self) -> None:
+        self._keeps = True
+        for option, value in self._settings.items():
+            self._keep(option, value)
+
     def _keep(self, option: str, value: str) -> None:
         self._unseen.add(self.chat.submit("set", option=option, value=value).ref)
 
     def _restore(self, kept: events.Restored) -> None:
         """Apply the settings that the person has kept, where they differ from the usual ones."""
+        self._keeps = True
         usual = TextDialect().settings()
         for option, _, value in (each.partition(" ") for each in kept.settings):
             with contextlib.suppress(ChatError):  # an option of another version

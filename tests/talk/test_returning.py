@@ -436,9 +436,10 @@ class Telnet:
 class Terminal:
     """A person in the terminal client, which shows less on entering than the person will have missed."""
 
-    def __init__(self, server: Any, connect: Any, name: str) -> None:
+    def __init__(self, server: Any, connect: Any, name: str, password: str = "") -> None:
         name, _, room = name.partition(" ")
-        self._chat = connect(server, name, room=room or None, reconnect=True, answers=True, place=True, replay=3)
+        options: dict[str, Any] = {"reconnect": True, "answers": True, "place": True, "replay": 3}
+        self._chat = connect(server, name, room=room or None, password=password, **options)
         self._shown: queue.Queue[str] = queue.Queue()
         self._talk = Talk(self._chat, lambda lines, error: list(map(self._shown.put, lines.split("\n"))))
         self._thread = threading.Thread(target=self._talk.listen)
@@ -452,6 +453,23 @@ class Terminal:
     def leave(self) -> None:
         self._chat.close()
         self._thread.join(WAIT)
+
+
+def options(told: list[str]) -> set[str]:
+    """What "/set" says."""
+    return {*" ".join(told).replace("*   ", "").partition("Set: ")[2].rstrip(".").split(", ")}
+
+
+def test_what_is_set_in_the_terminal_client_is_kept_with_an_account(server, connect):
+    ann = Terminal(server, connect, "ann")
+    ann.ask("/set joins off", "/register", "a long secret", "a long secret", "/set numbers on")
+    ann.leave()
+    again = Terminal(server, connect, "ann", "a long secret")
+    assert {"numbers on", "joins off"} <= options(again.ask("/set"))
+    again.ask("/set timestamps seconds", "/set replay 9")
+    again.leave()
+    again = Terminal(server, connect, "ann", "a long secret")
+    assert {"timestamps seconds", "numbers on", "joins off", "replay 9"} <= options(again.ask("/set"))
 
 
 @pytest.mark.parametrize("before", [Telnet, Terminal])
