@@ -19,8 +19,8 @@ LOST = (
     " send all letters. Type the line again."
 )
 LOST_AGAIN = (
-    "A letter has opened your telnet's own prompt, though it was asked to send all letters. Connect with: telnet -E --"
-    " HOST -PORT"
+    "A letter has opened your telnet's own prompt, though it was asked to send all letters. Connect again, and add -E"
+    " to its options."
 )
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."

@@ -38,7 +38,7 @@ KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 EDIT = "/edit"  # among the settings that are kept
 LOST_LETTER = (
     "Your telnet has lost a letter, where \ufffd stands, so nothing was sent. Erase that, and type the letter again. If"
-    " it is lost again, connect with: telnet -E -- HOST -PORT"
+    " it is lost again, connect again, and add -E to telnet's options."
 )
 LETTER = 1.0  # seconds in which all bytes of a character come
 

@@ -2043,7 +2043,7 @@ def test_only_a_client_that_may_be_a_telnet_has_lost_a_letter_that_does_not_end(
         ann.feed(b"hi\r\n" + "é".encode()[:1])
         ann.pause()
         drawn = [item.data for item in drain(ann) if isinstance(item, events.WireBytes)]
-        assert b"telnet -E" in b"".join(drawn)
+        assert b"add -E" in b"".join(drawn)
 
 
 def test_a_line_that_telnet_spoilt_before_it_was_asked_for_8_bits_is_only_to_be_typed_again():
