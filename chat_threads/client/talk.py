@@ -30,6 +30,7 @@ from ..dialects.typed import (
     indented_command,
     is_for_the_room,
     is_shown,
+    option_named,
     parse_line,
     too_long,
 )
@@ -297,7 +298,7 @@ class Talk:
                     self._helps.pop()
                     raise
         elif isinstance(command, commands.SetOption):
-            self._set(command.name and command.name.lower(), command.value)
+            self._set(command.name and option_named(command.name), command.value)
         elif isinstance(command, commands.Resume):
             self._ask(**request_of(replace(command, place=True)))
         elif isinstance(command, commands.ShowToken):
@@ -331,7 +332,7 @@ class Talk:
 
     def _keep_all(self) -> None:
         self._keeps = True
-        for option, value in self._settings.items():
+        for option, value in list(self._settings.items()):  # at once, because ``listen`` may add one
             self._keep(option, value)
 
     def _keep(self, option: str, value: str) -> None:

@@ -10,7 +10,7 @@ from ..usage import NUMBER
 from . import clock
 from .base import MAX_REPLAY
 from .speech import Style
-from .typed import not_set
+from .typed import not_set, option_named
 from .views import views
 
 _USUAL = Style()
@@ -64,10 +64,8 @@ class Preferences:
         if name is None:
             told = Preferences.settings(self) | {"zone": self._style.zone or clock.here()}
             return f"Set: {', '.join(f'{key} {value}' for key, value in told.items())}."
-        option, typed = name.lower(), value or ""
+        option, typed = option_named(name), value or ""
         value = typed.lower()
-        if option == "color":
-            option = "colour"
         if option == "timestamps" and value in ("on", "off", "seconds"):
             self._set_style(timestamps=value)
         elif option == "bell" and value in _SWITCH:

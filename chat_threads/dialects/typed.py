@@ -171,6 +171,11 @@ def too_long(text: str) -> TextTooLong | None:
     return TextTooLong(longest, TEXT_LENGTH) if longest > TEXT_LENGTH else None
 
 
+def option_named(name: str) -> str:
+    """The option that a person names."""
+    return "colour" if name.lower() == "color" else name.lower()
+
+
 def not_set(option: str, value: str) -> Usage | Mistyped:
     """The error for an option that does not exist, or for a value that it does not take."""
     if option.lower() == "zone" and (zone := clock.meant(value)):
@@ -181,7 +186,7 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
         )
     lines = {line.split()[1]: line for line in commands.SetOption.row.more.split("\n")}
     before, equals, after = option.partition("=")
-    name = "colour" if before.lower() == "color" else before.lower()
+    name = option_named(before)
     if name in lines and not equals:
         return Usage(lines[name])
     near = name if name in lines else nearest(name, lines) or ""

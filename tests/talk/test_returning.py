@@ -441,9 +441,13 @@ class Terminal:
         options: dict[str, Any] = {"reconnect": True, "answers": True, "place": True, "replay": 3}
         self._chat = connect(server, name, room=room or None, password=password, **options)
         self._shown: queue.Queue[str] = queue.Queue()
-        self._talk = Talk(self._chat, lambda lines, error: list(map(self._shown.put, lines.split("\n"))))
+        self._talk = Talk(self._chat, self._show)
         self._thread = threading.Thread(target=self._talk.listen)
         self._thread.start()
+
+    def _show(self, lines: str, error: bool) -> None:
+        for line in re.sub("\x1b\\[[0-9;]*m", "", lines).split("\n"):
+            self._shown.put(line)
 
     def ask(self, *lines: str) -> list[str]:
         for line in (*lines, "/ping"):
@@ -462,10 +466,10 @@ def options(told: list[str]) -> set[str]:
 
 def test_what_is_set_in_the_terminal_client_is_kept_with_an_account(server, connect):
     ann = Terminal(server, connect, "ann")
-    ann.ask("/set joins off", "/register", "a long secret", "a long secret", "/set numbers on")
+    ann.ask("/set joins off", "/set color on", "/register", "a long secret", "a long secret", "/set numbers on")
     ann.leave()
     again = Terminal(server, connect, "ann", "a long secret")
-    assert {"numbers on", "joins off"} <= options(again.ask("/set"))
+    assert {"numbers on", "joins off", "colour on"} <= options(again.ask("/set"))
     again.ask("/set timestamps seconds", "/set replay 9")
     again.leave()
     again = Terminal(server, connect, "ann", "a long secret")
