@@ -101,6 +101,10 @@ class Set(Change):
         still = "quiet" if after.quiet and setting != "quiet" else ""
         if after.slow and setting == "open":
             still = f"slow {after.slow}"
+        if setting == "public" and after.accounts_only:
+            still = "accounts-only"
+        if setting == "everybody" and after.invite_only:
+            still = "invite-only"
         return events.RoomSet(asked.room, asked.by.name, setting, still)
 
 

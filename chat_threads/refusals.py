@@ -95,8 +95,7 @@ class AccountsOnly(Told):
 
     def __init__(self, room: str, so: str = "") -> None:
         """``so``: what follows from it."""
-        said = f"{room} is only for people who have an account and are logged in."
-        super().__init__(f"{said} {so}" if so else said)
+        super().__init__(f"{room} is only for people who have an account and are logged in.", so)
         self.room = room
 
 

@@ -48,7 +48,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.InviteOnly: lambda problem: (
         "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first."
     ),
-    refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",
+    refusals.AccountsOnly: lambda problem: (  # what was not sent comes last
+        "/login logs you in; /register makes an account." + problem.text[len(problem.fact) :]
+    ),
     refusals.GuestBanned: lambda problem: f"/unban {problem.near} first.",
     refusals.RoomInSetting: lambda problem: f"Did you mean /room {problem.room} {problem.near}?",
     refusals.ListedAddress: lambda problem: f"/bans {problem.room} lists that, and /unban or /unmute lifts it.",

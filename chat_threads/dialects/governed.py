@@ -60,6 +60,8 @@ def room_set(event: events.RoomSet) -> str:
         done += f", once in {span(int(seconds))}"
     elif still == "quiet" and word in ("slow", "accounts-only"):
         done += "; it is still quiet"
+    elif still in ("accounts-only", "invite-only"):
+        done += f"; it is still {still}"
     return f"{event.by} {done}"
 
 

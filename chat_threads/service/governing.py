@@ -230,8 +230,8 @@ def _lift(context: Context, session: Session, room: ChatRoom, kind: Literal["unb
     person, rules = person_in(context, room, typed), room.governance or Governance()
     listed, key = rules.bans if kind == "unban" else rules.mutes, fold(person.name)
     about = {person.identity, *(each.identity for each in listed if each.key == key)} - {0}
-    may = f"come back to {room.name}" if kind == "unban" else f"speak in {room.name} again"
-    told = _outside(context, session, room, about, f"{session.name} says that you may {may}.")
+    lifted = f"ban from {room.name}" if kind == "unban" else f"mute in {room.name}"  # there may be one by address, too
+    told = _outside(context, session, room, about, f"{session.name} lifted your {lifted}.")
     _change(context, session, room, Lifted(kind, person), told)
 
 

@@ -156,12 +156,14 @@ def test_in_a_quiet_room_only_operators_speak_until_it_is_open_again(server: Run
     assert code(done(bob, "hi again")) is None
 
 
-def test_a_change_says_which_other_rule_about_speaking_is_still_in_force(server: Running, program: Start) -> None:
-    ann, bob = class_of(program, server, "ann", "bob")
-    for setting in ("slow 60", "quiet", "slow 30", "unlisted", "open", "quiet", "slow off", "open", "slow 5"):
+def test_a_change_says_which_other_rule_is_still_in_force(server: Running, program: Start) -> None:
+    ann, _ = class_of(program, server, "ann", "bob")
+    settings = ["slow 60", "quiet", "slow 30", "unlisted", "open", "quiet", "slow off", "open", "slow 5"]
+    settings += ["invite-only", "everybody", "public", "accounts-only", "public", "everybody"]
+    for setting in settings:
         assert code(done(ann, f"/room {setting}")) is None
-    bob.ask(type="stats")
-    assert [(each["setting"], each.get("still", "")) for each in bob.seen if each["type"] == "room"] == [
+    ann.ask(type="stats")
+    assert [(each["setting"], each.get("still", "")) for each in ann.seen if each["type"] == "room"] == [
         ("slow 60", ""),
         ("quiet", ""),
         ("slow 30", "quiet"),
@@ -171,6 +173,12 @@ def test_a_change_says_which_other_rule_about_speaking_is_still_in_force(server:
         ("slow off", "quiet"),
         ("open", ""),
         ("slow 5", ""),
+        ("invite-only", ""),
+        ("everybody", "invite-only"),
+        ("public", ""),
+        ("accounts-only", ""),
+        ("public", "accounts-only"),
+        ("everybody", ""),
     ]
 
 
@@ -456,14 +464,14 @@ def test_the_person_concerned_is_told_outside_the_room_what_changes(server: Runn
     bob.expect("left", room="#lab")
     assert code(done(bob, "/nick rob")) is None
     for line, said in (
-        ("/unban bob", "ann says that you may come back to #lab."),
-        ("/unmute bob", "ann says that you may speak in #lab again."),
+        ("/unban bob", "ann lifted your ban from #lab."),
+        ("/unmute bob", "ann lifted your mute in #lab."),
         ("/op rob", "ann made you an operator of #lab."),
         ("/deop rob", "ann took the role of operator of #lab from you."),
         ("/ban rob 2h so loud", "ann banned you from #lab for 2 hours: so loud"),
         ("/mute rob", "ann muted you in #lab."),
-        ("/unban rob", "ann says that you may come back to #lab."),
-        ("/unmute rob", "ann says that you may speak in #lab again."),
+        ("/unban rob", "ann lifted your ban from #lab."),
+        ("/unmute rob", "ann lifted your mute in #lab."),
         ("/op rob", "ann made you an operator of #lab."),
     ):
         assert done(ann, line)[-1]["type"] == "ack", line

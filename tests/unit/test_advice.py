@@ -98,6 +98,11 @@ TYPED = [
         "/login logs you in; /register makes an account.",
     ),
     (
+        refusals.AccountsOnly("#lab", refusals.unsent("this", "hello")),
+        "#lab is only for people who have an account and are logged in.", "This was not sent: hello",
+        "/login logs you in; /register makes an account. This was not sent: hello",
+    ),
+    (
         refusals.ListedAddress("bob", "banned from", "#lab", "cy"),
         "bob is banned from #lab with the address of cy.", "Lift what was done to cy.",
         "/bans #lab lists that, and /unban or /unmute lifts it.",

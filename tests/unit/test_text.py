@@ -1007,6 +1007,10 @@ SEEN = (
         ],
     ),
     (
+        events.RoomSet("#lab2", "ann", "everybody", "invite-only"),
+        ["* ann opened #lab2 to everybody: nobody needs an account there; it is still", "*   invite-only"],
+    ),
+    (
         events.RoomSet("#lab2", "ann", "slow off", "quiet"),
         [
             "* ann ended the slow mode of #lab2: nobody has to wait between two messages",
