@@ -86,7 +86,10 @@ def parse_line(line: str) -> commands.Command | None:
     if not rest and (asked := _asked_about(word)):
         return commands.Help(asked.row.name)
     if "/" in word[1:] or word == "/":
-        raise Mistyped("A line that begins with / is a command.", "To say this one, put another / in front of it.")
+        advice = "To say this one, put another / in front of it."
+        if "\n" in line:  # a // before several lines is a comment
+            advice = "To say these lines, put a space in front of them."
+        raise Mistyped("A line that begins with / is a command.", advice)
     kind = commands.called(word)
     words = rest.split()
     _refuse_lines(kind, rest)

@@ -499,6 +499,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ),
         ("/ join #lab2", "No space belongs after the /. Type /join."),
         ("/etc/passwd", "A line that begins with / is a command. To say this one, put another / in front of it."),
+        ("/a/b\nc", "A line that begins with / is a command. To say these lines, put a space in front of them."),
         ("/search x in:#a in:#b", "A search takes in:, from: and before: once each. Without in:, it looks everywhere."),
         ("/redact #lab2 5", "The number comes first. Type /redact 5 #lab2."),
         ("/history 5 #lab2", "The room comes first. Type /history #lab2 5."),
