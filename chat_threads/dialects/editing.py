@@ -20,6 +20,7 @@ from .keys import Key, Keys, Paste
 from .typed import begins_command, indented_command
 
 _NOT_HIDDEN = frozenset((Key.COMPLETE, Key.COMPLETE_BACK, Key.UP, Key.DOWN, Key.YANK))  # keys without effect in it
+_ERASES = (Key.KILL_BEFORE, Key.INTERRUPT)  # all of the line, if the cursor is at its end
 BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
 _WORK: dict[Key | str | Paste, int] = dict.fromkeys(
     (Key.WORD_LEFT, Key.WORD_RIGHT, Key.KILL_WORD_BEFORE, Key.KILL_WORD_AFTER), 8
@@ -109,8 +110,11 @@ class Editing:
         self._stale = True
 
     def hold(self) -> None:
-        """After Wish.SEND: forget about that Enter, so that the line stays as it is; and about others typed with it."""
-        self._typed = deque(each for each in self._typed if each is not Key.ENTER)
+        """After Wish.SEND: forget about that Enter, so that the line stays as it is; and about others typed with it, up
+        to a key that erases the line."""
+        typed = [*self._typed]
+        erased = next((at for at, each in enumerate(typed) if each in _ERASES), len(typed))
+        self._typed = deque([each for each in typed[:erased] if each is not Key.ENTER] + typed[erased:])
         self._sends = False
         self._ring = self._stale = True
 

@@ -407,6 +407,18 @@ def test_enter_is_asked_about_before_a_line_is_sent_and_may_be_taken_back():
     assert wished == [Wish.SEND, b"one!", Wish.SEND, b"two", b""]
 
 
+@for_each(("erases", "said"), [(b"", [b"one"]), (b"\x15", [b"two", b"three"]), (b"\x03", [b"two", b"three"])])
+def test_an_enter_that_is_taken_back_takes_others_with_it_until_the_line_is_erased(erases, said):
+    """They come together when the person has had to wait."""
+    editing = Editing(LIMIT)
+    editing.feed(b"one\r\r" + erases + (b"two\rthree\r" if erases else b""))
+    assert editing.next() is Wish.SEND
+    editing.hold()
+    if not erases:
+        editing.feed(b"\r")
+    assert [item for item in iter(editing.next, None) if isinstance(item, bytes)] == said
+
+
 def hostile(rng):
     """Random pieces of sequences, control characters, half letters, and letters that harm or join."""
     odd = [
