@@ -76,7 +76,7 @@ def _talk(join: Callable[..., Running]) -> None:
     ann.send("/join #mine")
     for line in ("/invite bob", "/uninvite bob", "/invite bob", "/op bob", "/deop bob", "/mute bob", "/unmute bob"):
         ann.ask(line)
-    bob.expect("you may speak in #mine again")
+    bob.expect("ann lifted your mute in #mine")
     bob.ask("/join #mine")
     bob.send("one", "two", "/redact 1")
     ann.expect("removed")
