@@ -82,6 +82,7 @@ attribute               set by
 ``Session.profile``     the session's reader; with --cluster the history thread, while the reader waits for it
 ``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader
+``Session.typed``       the session's reader
 ``Session.wire``        the session's reader, before anything is sent, if the client speaks TLS; so is ``cohort``
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both

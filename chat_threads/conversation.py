@@ -49,6 +49,8 @@ STOP_PATIENCE = 1.0  # the same when the server is stopping
 OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to frames are no longer than what they answer
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 
+# What may come without a person: a page pings, and asks who is there; a terminal says where its cursor is.
+_UNASKED = frozenset((commands.Ping, commands.Who, commands.ShowScreen))
 _AT_THE_DOOR = (ServerFull, TooManyConnections, NoProxyHeader, TlsOnly)  # said before the greeting, or instead of it
 
 
@@ -211,7 +213,7 @@ class Conversation(socketserver.BaseRequestHandler):
             hello = self._hello(deadline) if first is None else first
             first, spoilt = None, False
             tried = "password" if isinstance(hello, commands.Hello) and hello.password else "name"
-            self._session.heard = came = time.monotonic()
+            self._session.heard = self._session.typed = came = time.monotonic()
             if hello is None or not self.server.door.speaks(self._number):
                 return False
             if isinstance(hello, commands.Quit):
@@ -283,8 +285,10 @@ class Conversation(socketserver.BaseRequestHandler):
         if session.dialect.today(time.time()) is not None:
             receiver.days = Days(session.dialect.today)
         while (command := receiver.next()) is not None:
-            session.heard = now = time.monotonic()
-            self._slot.doing = f"obeys {type(command).__name__}", now
+            kind, session.heard = type(command), (now := time.monotonic())
+            if kind not in _UNASKED or self._is_typed(command):
+                session.typed = now
+            self._slot.doing = f"obeys {kind.__name__}", now
             receiver.slow_down(command.cost)
             if session.wire.stopped:
                 return
@@ -306,6 +310,12 @@ class Conversation(socketserver.BaseRequestHandler):
             except Exception:  # a bug: logged once, and only this client gets an error
                 log.exception("%s of %s failed", type(command).__name__, session)
                 session.answer(events.problem(Broken()))
+
+    def _is_typed(self, command: commands.Command | ChatError) -> bool:
+        """Whether a command of _UNASKED comes from a person."""
+        if isinstance(command, commands.ShowScreen):
+            return bool(command.drawn)
+        return self._session.dialect.name == "text"
 
     def _line_has_no_end(self) -> bool:
         """Whether the client has ended its input in the middle of a line, as ``printf hello | nc`` does."""

@@ -80,7 +80,7 @@ class Session(Reached):
 
     __slots__ = (  # as in Mailbox
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
-        *("sent_out", "line"),
+        *("typed", "sent_out", "line"),
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
         *("account", "operator", "proof", "warned", "taught", "token_lost", "_schedule", "__weakref__"),
     )
@@ -105,7 +105,8 @@ class Session(Reached):
         self.ended = Latch()  # set by any thread that wants the conversation to end
         self.profile = Profile()  # set by the reader thread, read anywhere
         self.began = time.monotonic()
-        self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
+        self.heard = self.began  # when the last line or key came; set by the reader thread, read anywhere
+        self.typed = self.began  # the same, but only of what the person has typed or clicked
         self.contact = Contact(number)
         # The current room that it had to leave last, and when, by time.monotonic(); None once its client has been told
         # so, or has entered another one. Set by the history thread, and by its reader.
@@ -227,7 +228,7 @@ class Session(Reached):
     def person(self, rooms: tuple[str, ...]) -> PersonRow:
         """Any thread: the session as others see it."""
         profile = self.profile
-        return PersonRow(profile.name, rooms, time.monotonic() - self.heard, profile.away, self.account)
+        return PersonRow(profile.name, rooms, time.monotonic() - self.typed, profile.away, self.account)
 
 
 class SessionStore:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 import support.clients
-from support.clients import TINY
+from support.clients import TINY, Program
 from support.servers import Running
 
 WITHDRAWS_ECHO, WITHDRAWS_SGA = b"\xff\xfe\x01", b"\xff\xfe\x03"
@@ -127,3 +127,26 @@ def test_the_terminal_is_as_before_when_a_client_that_edits(serve, ends):
     assert left_over(ann.came) == []
     if ends in BY_OTHERS:  # then it stands where it can be read
         assert b"> unfinished\r\n" in last or b"> unfinished\x1b[?6l" in last
+
+
+def test_only_what_a_person_types_ends_their_idle_time(serve):
+    server = serve()
+    ann, bob, page = Editor(server), server.client("bob"), Program(server.port)
+    page.ask(type="hello", name="pia")
+    pia = server.chat.sessions.named("pia")
+    before = pia.typed
+    page.ask(type="who")
+    assert pia.typed == before
+    page.ask(type="say", text="hi")
+    assert pia.typed > before
+    session = server.chat.sessions.named("ann")
+    before = session.typed
+    ann.send_bytes(b"\x1b[12;1R\x1b[0n\xff\xfa\x1f\x00\x50\x00\x20\xff\xf0")  # the terminal's own, and a size
+    bob.ask("/kick ann")
+    bob.send("hello")
+    ann.until(b"bob: hello")
+    assert session.typed == before
+    ann.send_bytes(b"x")
+    ann.until(b"x")
+    assert session.typed > before
+    page.close()

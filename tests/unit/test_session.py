@@ -151,7 +151,7 @@ def test_a_session_is_logged_by_its_number_and_its_name(desk: Desk) -> None:
 
 def test_a_session_is_seen_by_others_with_its_rooms_and_how_long_it_was_silent(desk: Desk) -> None:
     SessionStore().claim(desk.session, "ann")
-    desk.session.heard -= 100
+    desk.session.typed -= 100
     person = desk.session.person(("#lobby",))
     assert person == PersonRow("ann", ("#lobby",), person.idle, None)
     assert 100 <= person.idle < 100 + WAIT
