@@ -8,7 +8,6 @@ from ..dialects.completing import Known, goal
 from ..rules import fold
 from .surroundings import Surroundings
 
-NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 OFFERED = 20  # completions that are shown at once
 
 
@@ -17,7 +16,7 @@ def completions(around: Surroundings, before: str) -> list[str]:
     wanted = goal(before)
     if not wanted.start and not (wanted.lead or wanted.words or wanted.known in (Known.ROOMS, Known.OWN_ROOMS)):
         return []  # most of the people who are known are somewhere else
-    found: Iterable[str] = [each for each in wanted.words if each not in NOT_HERE]
+    found: Iterable[str] = [each for each in wanted.words if f"/{each.removeprefix('/')}" not in around.useless]
     if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
         rooms = list(around.rooms)  # at once, because another thread may add one
         found = sorted(each for each in rooms if wanted.known is Known.ROOMS or fold(each) in around.people)

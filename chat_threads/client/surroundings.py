@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .. import events
+from .. import commands, events
 from ..rules import fold
+from .decoding import Other
 
 MAX_KNOWN = 1000  # names, and rooms
 
@@ -17,6 +18,7 @@ class Surroundings:
         self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
         self.names: dict[str, None] = {}  # people that were seen, the latest last
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
+        self.useless = frozenset(("/edit",))  # commands that do not work here: /edit is for telnet alone
 
     def note(self, event: events.Event, name: str) -> None:
         """Keep what the event tells. ``name``: the user's own."""
@@ -40,6 +42,10 @@ class Surroundings:
             self.room = event.current if isinstance(event, events.Departed) else event.now_in
         elif isinstance(event, events.RoomList):
             _see(self.rooms, *(row.room for row in event.rooms))
+        elif isinstance(event, Other) and event.type == "help":
+            works = event.fields.get("requests", ())
+            named = (kind.row for kind in commands.TYPED if kind.row.type and kind.row.type not in works)
+            self.useless = frozenset(("/edit", *(row.name for row in named)))
         if isinstance(event, (events.Entered, events.Current)):
             self.room = event.room
             _see(self.rooms, event.room)

@@ -433,7 +433,7 @@ class Talk:
             self._print(events.Notice(f"/resume {event.token}"))
         elif isinstance(event, Other):
             if event.type == "help" and self._helps:
-                self._print(_help(self._helps.popleft(), event))
+                self._print(events.HelpShown(self._helps.popleft(), without=self.around.useless))
         elif isinstance(event, events.Ack):
             if kind == "redact" and not self._removed:
                 self._print(events.Notice(REMOVED_ALREADY))
@@ -476,16 +476,11 @@ class Talk:
             self._write(lines, isinstance(event, events.Problem))
 
     def _look_around(self, room: str, again: bool) -> None:
-        """Ask who is here, for the rooms that exist, and for the people in a room that was just entered."""
+        """Ask who is here, for the rooms and the commands that exist, and for the people in a room that was just
+        entered."""
         with contextlib.suppress(ClientError):
             if not again:
                 self._unseen.add(self.chat.submit("who").ref)
                 self._unseen.add(self.chat.submit("rooms").ref)
+                self._unseen.add(self.chat.submit("help").ref)
             self._unseen.add(self.chat.submit("who", room=room).ref)
-
-
-def _help(about: str | None, answer: Other) -> events.HelpShown:
-    """The help without /edit and the commands whose requests the server does not name: they do not work here."""
-    works = answer.fields["requests"]
-    useless = {kind.row.name for kind in commands.TYPED if kind.row.type and kind.row.type not in works}
-    return events.HelpShown(about, without=frozenset(useless | {"/edit"}))

@@ -66,9 +66,11 @@ def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
 
 
 def whole(usage: str, most: int) -> str:
-    """The usage, with its brackets kept whole if they fit into ``most`` columns."""
+    """The usage, with its brackets, and what stands between two ``|``, kept whole if they fit into ``most`` columns."""
     return re.sub(
-        r"\[[^]]*\]", lambda found: found[0].replace(" ", STAYS) if len(found[0]) <= most else found[0], usage
+        r"\[[^]]*\]|\| [^|]*[^| ]",
+        lambda found: found[0].replace(" ", STAYS) if len(found[0]) <= most else found[0],
+        usage,
     )
 
 

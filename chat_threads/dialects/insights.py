@@ -22,8 +22,10 @@ def threads(event: events.ThreadList, room: int) -> list[str]:
     headers = ("thread", "session", "doing", "for", "queue/most")
     lines, each = blocks(headers, rows, (3, 4), room, shrink=((1, 12), (2, 12)))
     for row, above in zip(event.threads, each, strict=True):
+        at = f"  at {row.where}"
         sent = f"  sent {counted(row.lines, 'line')}, {row.bytes} bytes" if row.lines is not None else ""
-        lines += (*above, *wrapped(f"  at {row.where}{sent}", room, "    "))
+        parts = [at + sent] if len(at + sent) <= room or not sent else [at, sent]
+        lines += (*above, *(line for part in parts for line in wrapped(part, room, "    ")))
         if row.lock:
             lines += (f"  {_wait_for(row.lock, row.holder, row.held)}",)
     return [*lines, *([f"and {counted(event.more, 'more reader')}."] if event.more else ())]

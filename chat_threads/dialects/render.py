@@ -265,7 +265,7 @@ def _cell(style: Style, header: str, text: str, most: int) -> str:
 
 
 def _room_list(style: Style, event: events.RoomList) -> str:
-    rows = [[row.room, str(row.people), str(row.messages), _cell(style, "topic", row.topic, 30)] for row in event.rooms]
+    rows = [[row.room, str(row.people), str(row.messages), _cell(style, "topic", row.topic, 60)] for row in event.rooms]
     shown = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2), shrink=((3, 10), (0, 20)))
     return shown + (_line(style, f"and {counted(event.more, 'more room')}.") if event.more else "")
 

@@ -19,6 +19,9 @@ _TAKE_ONE = (commands.Nick, commands.Resume)
 _WISHES = {
     "If you want to leave, type /quit.": ("exit", "logout", "quit"),
     "/help lists the commands.": ("commands", "help", "?"),
+    "/who lists who is here.": ("who",),
+    "/rooms lists the rooms.": ("rooms",),
+    "/leave leaves this room, /quit the chat.": ("leave",),
     "If you want to log in, type /login.": ("login", "signin"),
     "If you want to keep your name with a password, type /register.": ("register", "signup"),
 }
@@ -90,8 +93,9 @@ def parse_line(line: str) -> commands.Command | None:
         if "\n" in line:  # a // before several lines is a comment
             advice = "To say these lines, put a space in front of them."
         raise Mistyped("A line that begins with / is a command.", advice)
-    kind = commands.called(word)
     words = rest.split()
+    _refuse_foreign(word.lower(), words)
+    kind = commands.called(word)
     _refuse_lines(kind, rest)
     if words:
         _refuse_confused(kind.row, words)
@@ -263,6 +267,14 @@ def indented_command(text: str) -> str:
     return word if word.lower() in commands.BY_NAME else ""
 
 
+def _refuse_foreign(word: str, words: list[str]) -> None:
+    """Raise Mistyped for what other chats have a command for, and this one has in another way."""
+    if word in ("/delete", "/del", "/remove", "/rm", "/erase") and len(words) == 1 and words[0].isdecimal():
+        raise Mistyped("A message is removed with /redact.", f"Type /redact {words[0][:40]}.")
+    if word == "/say" and words:
+        raise Mistyped("There is no command /say: a line without a / is said to the room.", "Type only the text.")
+
+
 def _refuse_lines(kind: type[commands.Command], rest: str) -> None:
     """Raise Mistyped for several lines after a command that does not take a text, or if another command follows."""
     _, *more = rest.split("\n")
@@ -334,6 +346,9 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
     if row.places in (["#room"], ["[#room]"]) and len(words) > 1:
         if words[0].startswith("#") and all(word.startswith("#") for word in words):
             return Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {first}.")
+        if row.places == ["#room"] and is_room(f"#{words[0]}"):
+            words = [f"#{words[0]}", *words[1:]]
+            first = f"#{first}"
         room = "_".join(words)
         if is_room(room):
             there = is_room(words[0]) and row.name != "/create"

@@ -197,12 +197,12 @@ def are_you_there(context: Context, session: Session, command: commands.AreYouTh
 
 @does(commands.Help)
 def show_help(context: Context, session: Session, command: commands.Help) -> None:
-    without = () if command.about not in (None, commands.EVERYTHING) else _useless(context, session)
+    without = () if command.about not in (None, commands.EVERYTHING) else useless(context, session)
     session.answer(events.HelpShown(command.about, bool(session.name), frozenset(without)))
 
 
-def _useless(context: Context, session: Session) -> Iterator[str]:
-    """The commands that would not work for this session."""
+def useless(context: Context, session: Session) -> Iterator[str]:
+    """The names of the commands that would not work for this session: help and completion leave them out."""
     insight = context.insight
     may_look = session.local or insight.for_all
     for kind, works in (

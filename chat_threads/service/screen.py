@@ -14,7 +14,7 @@ from ..dialects.text import TextDialect
 from ..rules import fold
 from ..session import Session
 from ..wire import IDLE
-from . import governing
+from . import governing, insight
 from .people import update_views
 from .table import Context, does
 
@@ -25,6 +25,8 @@ COMPARED = 40  # names that are not of ASCII alone and are compared with what wa
 ROOMS = 2  # tokens for looking through all rooms, maybe 10,000
 PEOPLE = 2  # and through all people
 MOST = 100  # candidates for a completion
+_OF_ROOMS: tuple[type[commands.Command], ...] = (*governing.MODERATING, commands.Audit)
+ELSEWHERE = frozenset(kind.row.name for kind in _OF_ROOMS)  # they may work in another room
 SEEN = 5.0  # seconds in which somebody who looks at the keyboard may miss that they had to leave their room
 REFRESH = 2.0  # seconds after which the status line of somebody who presses no key is brought up to date
 
@@ -123,8 +125,9 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
     """At most MOST words, the likeliest first: of people, those who spoke last."""
     wanted = goal(before)
     if before.startswith("/") and " " not in before:
-        useless = {kind.row.name for kind in governing.useless(context, session)}
-        return wanted.fitting(sorted(wanted.words, key=lambda word: word in useless), MOST)
+        useless = {*insight.useless(context, session)}
+        words = [word for word in wanted.words if word not in useless - ELSEWHERE]
+        return wanted.fitting(sorted(words, key=lambda word: word in useless), MOST)
     return wanted.fitting([*wanted.words, *_known(context, session, wanted)], MOST)
 
 

@@ -594,6 +594,10 @@ def test_tab_completes_commands_rooms_and_names(server, screen):
     ann.expect(r"^> hello barnaby$")
     ann.keys("C-u", *"/t", "Tab")
     ann.expect(r"^\* /topic /token /threads /trace$", r"^> /t$", r"^ ann   #lab2   2 people   connected$")
+    ann.keys("C-u", *"/h", "Tab")
+    ann.expect(r"^\* /history /help$")
+    ann.keys("C-u", *"/lo", "Tab")  # there is /lock, too, but not here
+    ann.expect(r"^> /login$")
     ann.keys("Tab", "Tab", "C-z", "C-o", "C-l", "C-c")
     ann.expect("^>$", r"^ ann   #lab2   2 people   connected$")
     assert ann.lines()[-2] == ">"

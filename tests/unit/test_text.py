@@ -513,10 +513,14 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
           for typed, meant in (("2 h", "2h"), ("the last 2 Hours", "2h"), ("2w", "14d"), ("h", "1h"), ("today", "1d"),
                                ("yesterday", "2d"), ("#lab2 5 min ago", "#lab2 5m"), ("lab2 an hour", "#lab2 1h"))),
         ("/who bob", "A room's name begins with '#'. Type /who #bob; or /whois bob for a person."),
-        ("/join #my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
         ("/whois #lab", "#lab is a room, and /whois is for a person. /who #lab lists who is there."),
         ("/invite #lab", "#lab is a room, and /invite is for a person. Type /invite NAME #lab."),
         ("/join#lab", "A space belongs before the #. Type /join #lab."),
+        ("/join my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
+        ("/join #my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
+        ("/delete 3", "A message is removed with /redact. Type /redact 3."),
+        ("/Remove 3", "A message is removed with /redact. Type /redact 3."),
+        ("/say hi", "There is no command /say: a line without a / is said to the room. Type only the text."),
         ("/leave #my now", "A room's name has no spaces. Type /leave #my, or /leave #my_now."),
         ("/j #my own room", "A room's name has no spaces. Type /join #my, or /join #my_own_room."),
         ("/nick ann b", "A name has no spaces. Type /nick annb."),
@@ -1168,10 +1172,10 @@ SEEN = (
         ROOMS,
         [
             "* room        people    messages  topic",
-            "* --------  --------  ----------  ------------------------------",
+            "* --------  --------  ----------  ----------------------------------------------",
             "* #lobby         120        4000  all and nothing",
             "* #a               1       12345",
-            "* #übung_2         7           0  xxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
+            "* #übung_2         7           0  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
         ],
     ),
     (
@@ -1825,12 +1829,18 @@ def test_help_keeps_brackets_whole_in_a_narrow_window():
     wrong = events.problem(Usage(commands.ReadHistory.row.usage))
     assert dialect.views.own.encode((wrong,)).decode().split("\r\n")[1] == "!   [N|2h|before N|after N]"
     assert lines[-2] == "*   --operator-token."
+    lines = dialect.views.own.encode((events.HelpShown("/lab"),)).decode().split("\r\n")
+    assert lines[:2] == ["* /lab slow NAME MS | pause WHAT S", "*   | off: make a fault to look at."]
+    lines = dialect.views.own.encode((THREADS,)).decode().split("\r\n")
+    at = lines.index("*   at wire.py:70 read")
+    assert lines[at + 1] == "*   sent 120 lines, 4500 bytes"
 
 
 @for_each(
     ("typed", "hint"),
     [("exit", b"/quit"), ("Quit", b"/quit"), ("LOGOUT", b"/quit"), ("help", b"/help"), ("commands", b"/help"),
-     ("login", b"/login"), ("Register", b"/register"), ("join #lab2", b"type /join #lab2.")],
+     ("login", b"/login"), ("Register", b"/register"), ("join #lab2", b"type /join #lab2."),
+     ("who", b"/who"), ("Rooms", b"/rooms"), ("leave", b"/leave")],
 )  # fmt: skip
 def test_a_line_that_may_be_meant_as_a_command_is_said_with_a_hint(typed, hint):
     dialect = dialect_of("ann")
