@@ -7,7 +7,7 @@ import re
 from .. import commands
 from ..errors import BadName, ChatError, TextTooLong, Told, UnknownCommand, Usage
 from ..rules import TAB, TEXT_LENGTH, check_name, clean_lines, in_messages, is_room, nearest, without_sequences
-from ..usage import Row
+from ..usage import Row, bare
 from . import clock
 from .asking import may_have_password
 
@@ -269,8 +269,8 @@ def indented_command(text: str) -> str:
 
 def _refuse_foreign(word: str, words: list[str]) -> None:
     """Raise Mistyped for what other chats have a command for, and this one has in another way."""
-    if word in ("/delete", "/del", "/remove", "/rm", "/erase") and len(words) == 1 and words[0].isdecimal():
-        raise Mistyped("A message is removed with /redact.", f"Type /redact {words[0][:40]}.")
+    if word in ("/delete", "/del", "/remove", "/rm", "/erase") and len(words) == 1 and commands.Redact.typed(words[0]):
+        raise Mistyped("A message is removed with /redact.", f"Type /redact {words[0]}.")
     if word == "/say" and words:
         raise Mistyped("There is no command /say: a line without a / is said to the room.", "Type only the text.")
 
@@ -286,8 +286,8 @@ def _refuse_lines(kind: type[commands.Command], rest: str) -> None:
 
 def _refuse_confused(row: Row, words: list[str]) -> None:
     """Raise Mistyped for a room in place of a person, a person in place of a room, or several people."""
-    if words[0].startswith("#") and row.places[:1] in (["NAME"], ["[NAME]"]) and row.name != "/nick":
-        if len(words) == 2 and "[#room]" in row.places:
+    if is_room(words[0]) and row.places[:1] in (["NAME"], ["[NAME]"]) and row.name != "/nick":
+        if len(words) == 2 and "[#room]" in row.places and words[1][0].isalpha():
             raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
         room = words[0][:40]
         advice = f"/join {room} goes there."
@@ -302,27 +302,31 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
     if row.places[:2] == ["[#room]", "NAME"] and len(words) == 2 and is_room(words[1]) and not words[0].startswith("#"):
         raise Mistyped("The room comes first.", f"Type {row.name} {words[1]} {words[0][:40]}.")
     if row.name == "/lab" and words[0] == "pause" and words[1:] and words[1].lower() not in ("publisher", "history"):
-        raise Mistyped(
-            "What can be paused is the publisher or the history.",
-            "Type /lab pause publisher 10.",
-        )
-    if row.name in ("/ban", "/mute") and len(words) > 1 and _SPAN.fullmatch(words[0].lower()) and words[0][0].isdigit():
+        raise Mistyped("What can be paused is the publisher or the history.", "Type /lab pause publisher 10.")
+    span_first = words[0][0].isdigit() and _SPAN.fullmatch(words[0].lower())
+    if row.name in ("/ban", "/mute") and span_first and len(words) > 1 and words[1][0].isalpha():
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
     if row.name == "/ban" and [word.lower() for word in words] == ["list"]:
         raise Mistyped("/ban keeps somebody out.", "Type /bans to list who is banned.")
     if row.name == "/help" and is_room(room := words[0][:40]):
-        raise Mistyped(
-            f"{room} is a room, and /help is about commands.",
-            f"/room {room} shows its rules, /who {room} who is there.",
-        )
-    if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
-        word = words[0][:40]
+        advice = f"/room {room} shows its rules, /who {room} who is there."
+        raise Mistyped(f"{room} is a room, and /help is about commands.", advice)
+    if row.name == "/who" and len(words) == 1 and is_room("#" + (word := bare(words[0]))):
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
-    if row.name == "/invite" and len(words) == 2 and not words[1].startswith("#"):
+    if row.name == "/invite" and len(words) == 2 and not any(word.startswith("#") for word in words):
         first, second = (word.rstrip(",;")[:40] for word in words)
-        if is_room("#" + second):
-            advice = f"Type /invite {first} #{second}; for another person, type /invite {second}."
+        if is_room("#" + second) and first[0].isalpha():
+            advice = f"Type /invite {first} #{second}"
+            advice += f"; for another person, type /invite {second}." if second[0].isalpha() else "."
             raise Mistyped("A room's name begins with '#'.", advice)
+
+
+def _spaced_name(name: str) -> Mistyped | None:
+    try:
+        near: str | None = check_name(name)
+    except BadName as error:
+        near = error.near
+    return Mistyped("A name has no spaces.", f"Type /nick {near}.") if near else None
 
 
 def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
@@ -333,27 +337,27 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
         return _no_page(words)
     if row.name == "/search" and words:
         return Mistyped("A search takes in:, from: and before: once each.", "Without in:, it looks everywhere.")
-    if row.name == "/redact" and len(words) == 2 and words[0].startswith("#"):
-        return Mistyped("The number comes first.", f"Type /redact {words[1][:40]} {words[0][:40]}.")
+    if row.name == "/redact" and len(words) == 2 and is_room(words[0]) and commands.Redact.typed(words[1]):
+        return Mistyped("The number comes first.", f"Type /redact {words[1]} {words[0]}.")
+    numbered = row.name == "/redact" and all(map(is_room, words[1:]))
+    if numbered and commands.Redact.typed(rest := " ".join(words).removeprefix("#")):
+        return Mistyped("The number of a message has no #.", f"Type /redact {rest}.")
     first = words[0].rstrip(",;")[:40] if words else ""
-    if row.places in (["NAME"], ["[NAME]"]) and len(words) > 1:
-        if row.name == "/nick":
-            name = "".join(words)
-            return Mistyped("A name has no spaces.", f"Type /nick {name}.") if is_room("#" + name) else None
+    if row.name == "/nick" and len(words) > 1:
+        return _spaced_name("".join(words)) if "#" not in words[1] else None
+    if row.places in (["NAME"], ["[NAME]"], ["[#room]", "NAME"]) and len(words) > 1 and not first.startswith("#"):
         return Mistyped(f"{row.name} takes one name at a time.", f"Type {row.name} {first}.")
     if row.name == "/invite" and len(rooms := [word for word in words if word.startswith("#")]) == 1:
         return Mistyped("/invite takes one name, and then at most one room.", f"Type /invite {first} {rooms[0][:40]}.")
     if row.places in (["#room"], ["[#room]"]) and len(words) > 1:
-        if words[0].startswith("#") and all(word.startswith("#") for word in words):
+        if is_room(first) and all(word.startswith("#") for word in words):
             return Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {first}.")
         if row.places == ["#room"] and is_room(f"#{words[0]}"):
             words = [f"#{words[0]}", *words[1:]]
             first = f"#{first}"
         room = "_".join(words)
-        if is_room(room):
-            there = is_room(words[0]) and row.name != "/create"
-            alone = f"{row.name} {first}, or " if there or row.name in ("/leave", "/who") else ""  # people are in it
-            return Mistyped("A room's name has no spaces.", f"Type {alone}{row.name} {room}.")
+        if is_room(room) and is_room(words[0]):
+            return Mistyped("A room's name has no spaces.", f"Type {row.name} {first}, or {row.name} {room}.")
     return None
 
 

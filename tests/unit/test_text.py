@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import time
@@ -34,7 +35,7 @@ from chat_threads.errors import (
     UnknownCommand,
     Usage,
 )
-from chat_threads.rules import check_name, check_room, clean
+from chat_threads.rules import check_name, check_room, clean, is_room
 
 ROWS = [kind.row for kind in commands.TYPED]
 
@@ -518,6 +519,9 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/join#lab", "A space belongs before the #. Type /join #lab."),
         ("/join my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
         ("/join #my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
+        ("/redact #3 #lab2", "The number of a message has no #. Type /redact 3 #lab2."),
+        ("/op bob cy", "/op takes one name at a time. Type /op bob."),
+        ("/nick 2 h", "A name has no spaces. Type /nick h2."),
         ("/delete 3", "A message is removed with /redact. Type /redact 3."),
         ("/Remove 3", "A message is removed with /redact. Type /redact 3."),
         ("/say hi", "There is no command /say: a line without a / is said to the room. Type only the text."),
@@ -1813,6 +1817,28 @@ def test_help_fits_a_terminal_of_eighty_columns_and_twenty_four_lines():
     assert len(groups) < 22
     for row in ROWS:
         assert [line for line in groups if f"  {row.usage}  " in f" {line[10:]}  "], row.usage
+
+
+def test_what_an_error_says_to_type_can_be_typed():
+    words = "bob #lab @bob <bob> bob, #nope #3 3 -1 0 on all ? 10m 💥 # ##lab . - yes 2 h ö #ö х".split()
+    words += ["1" * 30, "x" * 300, "#" + "x" * 40]
+    ways = [*itertools.product(words), *itertools.product(words, words), *itertools.product(words[:9], repeat=3)]
+    told: set[str] = set()
+    for kind, way in itertools.product(commands.TYPED, ways):
+        try:
+            parse_line(" ".join((kind.row.name, *way)))
+        except Mistyped as error:
+            told.add(error.advice)
+        except ChatError:
+            pass
+    lines = {
+        line for each in told for line in re.findall(r"[Tt]ype (/.*?)(?=[.;](?: |$)|, or | for | to | alone)", each)
+    }
+    lines |= {line for each in told for line in re.findall(r", or (/.*?)\.$", each)}
+    for line in lines:
+        assert all(map(is_room, re.findall(r"(?<= )#\S*", line))), line
+        assert "NAME" in line or parse_line(line)
+    assert len(lines) > 500
 
 
 def test_help_keeps_brackets_whole_in_a_narrow_window():
