@@ -306,6 +306,9 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
     span_first = words[0][0].isdigit() and _SPAN.fullmatch(words[0].lower())
     if row.name in ("/ban", "/mute") and span_first and len(words) > 1 and words[1][0].isalpha():
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
+    named = words[words[0].startswith("#") :]
+    if row.name == "/kick" and len(named) > 1 and named[0][0].isalpha() and (time := _span(named[1:])):
+        raise Mistyped("/kick is for a minute.", f"For longer, type /ban {named[0][:40]} {time}.")
     if row.name == "/ban" and [word.lower() for word in words] == ["list"]:
         raise Mistyped("/ban keeps somebody out.", "Type /bans to list who is banned.")
     if row.name == "/help" and is_room(room := words[0][:40]):
