@@ -19,6 +19,7 @@ from enum import Enum
 from .drawing import status
 from .editing import Editing
 from .options import ECHO, IAC, SGA, WONT
+from .telnet import within
 
 LINE = 8192  # bytes in a line, without its end
 
@@ -113,7 +114,8 @@ class Screen:
         self._fresh = 0.0  # when both lines were drawn again for that, by the clock of Situation
         self._was: tuple[int, int] | None = None  # before the window changed: the cursor's column, and the rows
         self._unseen = unseen
-        self._columns, self._rows = size
+        self._size = size  # as it was told; a change that makes it no other one within bounds is a change, too
+        self._columns, self._rows = within(size)
         self.question = Question.DUE
         self._asked = 0  # questions without an answer
         self._answer = b""  # the beginning of one
@@ -147,9 +149,9 @@ class Screen:
 
     def resize(self, size: tuple[int, int]) -> None:
         """The window has another size, and the terminal has moved its contents, with the cursor."""
-        if size != (self._columns, self._rows):
+        if size != self._size:
             self._was = self._was or (self.editing.column, self._rows)
-            self._columns, self._rows = size
+            self._size, (self._columns, self._rows) = size, within(size)
             self.question, self._cursor = Question.DUE, None
             self._draw_again(_ERASE)
 

@@ -51,7 +51,13 @@ _WHICH_TERMINAL = bytes((IAC, SB, TTYPE, 1, IAC, SE))
 _OWN_LINE = ("tintin", "tinyfugue", "mudlet", "mushclient", "cmud", "zmud", "kildclient", "blightmud", "dumb")
 
 SIZE = (80, 24)  # columns and rows of a window whose size is not known
-_LEAST, _MOST = (10, 4), (500, 200)  # a size beyond these is taken as the nearest of them
+_LEAST, _MOST = (10, 4), (500, 200)
+
+
+def within(size: tuple[int, int]) -> tuple[int, int]:
+    """The nearest size of those that text is drawn for."""
+    return min(max(size[0], _LEAST[0]), _MOST[0]), min(max(size[1], _LEAST[1]), _MOST[1])
+
 
 # The byte that each command may stand for: that of telnet's key for it, with the high bit set.
 _REPLACED = {IP: 0x83, AO: 0x8F, SUSP: 0x9A, BRK: 0x9C}
@@ -88,7 +94,7 @@ class Telnet:
 
     def __init__(self) -> None:
         self.pending = False  # whether a command has begun and not ended
-        self.size = SIZE  # columns and rows, as the client tells them, within bounds
+        self.size = SIZE  # columns and rows, as the client tells them: 1 to 65535, see ``within``
         self.knows_columns = False  # whether the client has told how many columns there are
         self._spoken = False  # whether the client has sent a command
         self._line: IncrementalDecoder | None = None  # of a line with other characters than ASCII
@@ -290,13 +296,9 @@ class Telnet:
         """Whether the subnegotiation that has ended tells a new size. 0 is one that the client does not know."""
         if len(self._sub) != 5 or self._sub[0] != NAWS or not self._options.on((WILL, NAWS)):
             return False
-        told = int.from_bytes(self._sub[1:3], "big"), int.from_bytes(self._sub[3:5], "big")
-        columns, rows = (
-            max(least, min(most, each)) if each else usual
-            for each, usual, least, most in zip(told, SIZE, _LEAST, _MOST, strict=True)
-        )
+        columns, rows = int.from_bytes(self._sub[1:3], "big"), int.from_bytes(self._sub[3:5], "big")
         before = self.size, self.knows_columns
-        self.size, self.knows_columns = (columns, rows), told[0] > 0
+        self.size, self.knows_columns = (columns or SIZE[0], rows or SIZE[1]), columns > 0
         return (self.size, self.knows_columns) != before
 
     # --- single keys ----------------------------------------------------------------------------------------

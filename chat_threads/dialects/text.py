@@ -21,7 +21,7 @@ from .notices import LOST, LOST_AGAIN, MOVED, OF_KEYS, OFFER, OTHER_NAME, OWN_LI
 from .preferences import Preferences
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import typed
-from .telnet import RETURN, LineEditor, Signal, Telnet
+from .telnet import RETURN, LineEditor, Signal, Telnet, within
 from .typed import (
     HINTS,
     UNSLASHED,
@@ -398,7 +398,7 @@ class TextDialect(Preferences):
         elif self._mode is not Mode.LINES and keys is False:
             self._to_lines()
             self._tell(OWN_LINE if self._telnet.has_own_line else REFUSED)
-        columns, fits = self._telnet.size[0], self._telnet.knows_columns
+        columns, fits = within(self._telnet.size)[0], self._telnet.knows_columns
         begun = self._style.screen or not self.waits
         self._set_style(columns=columns, fits=fits, screen=self._mode is Mode.KEYS and begun)
         if self._name:

@@ -455,6 +455,9 @@ def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_
     assert b"\x1b[30;1H\x1b[7m ann" in drawn
     dialect.feed(size(60, 30) * 100)
     assert drain(dialect) == (b"", [])
+    for columns, rows in ((60, 3), (60, 4), (60, 2), (8, 24), (9, 24), (9, 300), (9, 301)):  # also beyond the bounds
+        dialect.feed(size(columns, rows))
+        assert b"half" in begin(dialect, 1)
 
 
 @for_each(
