@@ -14,14 +14,16 @@ OFFERED = 20  # completions that are shown at once
 def completions(around: Surroundings, before: str) -> list[str]:
     """What the last word of the line may become; names have a colon at the beginning of the line."""
     wanted = goal(before)
-    if not wanted.start and not (wanted.lead or wanted.words or wanted.known in (Known.ROOMS, Known.OWN_ROOMS)):
-        return []  # most of the people who are known are somewhere else
     found: Iterable[str] = [each for each in wanted.words if f"/{each.removeprefix('/')}" not in around.useless]
     if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
         rooms = list(around.rooms)  # at once, because another thread may add one
         found = sorted(each for each in rooms if wanted.known is Known.ROOMS or fold(each) in around.people)
     elif wanted.known is not Known.NOTHING:
-        found = reversed(list(around.names))
+        room = fold(wanted.room or around.room or "")
+        latest_first = [*reversed(around.names.copy())]
+        found = members = [each for each in latest_first if room in around.names.get(each, ())]
+        if wanted.known is not Known.MEMBERS:
+            found = members + latest_first
     colon = ": " if not wanted.words and " " not in before and not before.startswith("#") else ""
     return [each + colon for each in wanted.fitting(found)]
 

@@ -110,7 +110,7 @@ class _Completer(Completer):
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         before = document.text_before_cursor
-        if self._talk.hidden:
+        if self._talk.hidden or not before:  # the line may have been erased since Tab was pressed
             return
         for each in completions(self._talk.around, before):
             yield Completion(_with_space(each), -len(before.rpartition(" ")[2]), display=each)
@@ -179,11 +179,10 @@ def _keys(talk: Talk) -> KeyBindings:
         if len(found) == 1:  # at once: the library completes in its own time, and another key would end that
             line.delete_before_cursor(len(before.rpartition(" ")[2]))
             line.insert_text(_with_space(found[0]))
-        elif line.complete_state is None:
-            if found:
-                talk.tell(in_words(found))
+        elif found:
+            talk.tell(in_words(found))
             line.start_completion(insert_common_part=True)
-        else:
+        elif line.complete_state is not None:
             line.complete_next()
 
     @keys.add(Keys.ControlZ)

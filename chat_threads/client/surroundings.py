@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from .. import commands, events
 from ..rules import fold
 from .decoding import Other
@@ -16,7 +19,9 @@ class Surroundings:
     def __init__(self) -> None:
         self.room: str | None = None  # the current one
         self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
-        self.names: dict[str, None] = {}  # people that were seen, the latest last
+        self.names: dict[str, set[str]] = {}  # people that were seen, the latest last, and which of the user's rooms
+        # they are in, folded; none of them is somebody who is somewhere else, as far as is known
+        self._last: dict[str, int] = {}  # by folded room: the newest message when the user entered it
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
         self.useless = frozenset(("/edit",))  # commands that do not work here: /edit is for telnet alone
 
@@ -24,39 +29,62 @@ class Surroundings:
         """Keep what the event tells. ``name``: the user's own."""
         if isinstance(event, events.Entered):
             self.people[fold(event.room)] = event.count + 1
-            self._meet(name, *event.others)
+            self._last[fold(event.room)] = event.last
+            self._meet(name, *event.others, rooms=(event.room,))
         elif isinstance(event, events.Presence) and fold(event.room) in self.people:
             self.people[fold(event.room)] += len(event.names) * (1 if event.kind == "joined" else -1)
-            self._meet(name, *event.names)
+            if event.kind == "joined":
+                self._meet(name, *event.names, rooms=(event.room,))
+            else:
+                self._leave(fold(event.room), *event.names)
         elif isinstance(event, events.Renamed):
-            self.names.pop(event.old, None)
-            self._meet(name, event.new)
+            rooms = self.names.pop(event.old, {fold(self.room or "")})
+            self._meet(name, event.new, rooms=rooms)
         elif isinstance(event, events.PeopleList):
             if event.room and fold(event.room) in self.people:
                 self.people[fold(event.room)] = len(event.people) + event.more
-            self._meet(name, *(row.name for row in event.people))
+            for row in event.people:
+                self._meet(name, row.name, rooms=row.rooms)
         elif isinstance(event, events.Message):
-            self._meet(name, event.sender)
+            if event.number > self._last.get(fold(event.room), 0):  # otherwise its sender may have left
+                self._meet(name, event.sender, rooms=(event.room,))
         elif isinstance(event, (events.Departed, events.RoomDeleted)):
             self.people.pop(fold(event.room), None)
+            self._last.pop(fold(event.room), None)
+            for rooms in self.names.values():
+                rooms.discard(fold(event.room))
             self.room = event.current if isinstance(event, events.Departed) else event.now_in
         elif isinstance(event, events.RoomList):
-            _see(self.rooms, *(row.room for row in event.rooms))
+            self._see(*(row.room for row in event.rooms))
         elif isinstance(event, Other) and event.type == "help":
             works = event.fields.get("requests", ())
             named = (kind.row for kind in commands.TYPED if kind.row.type and kind.row.type not in works)
             self.useless = frozenset(("/edit", *(row.name for row in named)))
         if isinstance(event, (events.Entered, events.Current)):
             self.room = event.room
-            _see(self.rooms, event.room)
+            self._see(event.room)
 
-    def _meet(self, own: str, *names: str) -> None:
-        _see(self.names, *(name for name in names if name != own))
+    def _meet(self, own: str, *names: str, rooms: Iterable[str]) -> None:
+        in_mine = self.people.keys() & map(fold, rooms)
+        for name in names:
+            if name != own:
+                self.names[name] = self.names.pop(name, set()) | in_mine
+        _bound(self.names)
+
+    def _leave(self, room: str, *names: str) -> None:
+        """Somebody who is in none of the user's rooms any more has perhaps left the chat."""
+        for name in names:
+            self.names.get(name, set()).discard(room)
+            if not self.names.get(name):
+                self.names.pop(name, None)
+
+    def _see(self, *rooms: str) -> None:
+        for room in rooms:
+            self.rooms.pop(room, None)
+            self.rooms[room] = None
+        _bound(self.rooms)
 
 
-def _see(known: dict[str, None], *words: str) -> None:
-    for word in words:
-        known.pop(word, None)
-        known[word] = None
+def _bound(known: dict[str, Any]) -> None:
     while len(known) > MAX_KNOWN:
         del known[next(iter(known))]

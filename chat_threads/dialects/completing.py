@@ -70,6 +70,8 @@ def goal(before: str) -> Goal:
     if kind is commands.Search:
         return _in_search(word)
     if kind is commands.Help:
+        if typed:
+            return Goal(word)
         slash = "/" * word.startswith("/")
         return Goal(word.removeprefix("/"), words=[each.row.name[1:] for each in commands.TYPED], lead=slash)
     if words := _fixed(kind, typed):
@@ -109,6 +111,8 @@ def _in_place(kind: type[commands.Command], typed: Sequence[str], word: str) -> 
         place = "#room" if _takes_room(row, place, room) else ""
     if kind is commands.Room and not word.startswith("#") and word:
         return Goal(word, words=[*_RULES])
+    if place == "#room" and any(each.startswith("#") for each in typed):
+        return Goal(word)
     if place == "#room":
         return Goal(word, Known.OWN_ROOMS if kind in _OWN_ROOMS else Known.ROOMS)
     if place.startswith("NAME"):

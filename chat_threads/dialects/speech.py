@@ -46,7 +46,7 @@ class Style:
 def typed(style: Style, text: str) -> str:
     """A line that the person has typed, or pasted, in rows that fit into the window. Nothing else begins with ``>``."""
     found: list[str] = []
-    for line in clean_lines(text).split("\n"):
+    for line in clean_lines(text).rstrip("\n").split("\n"):
         found += wrapped(("  " if found else "> ") + line, style.columns, "  ")
     dim, plain = ("\x1b[2m", "\x1b[0m") if style.colour else ("", "")
     return "".join(f"{dim}{row}{plain}\r\n" for row in found)

@@ -96,7 +96,7 @@ def parse_line(line: str) -> commands.Command | None:
     words = rest.split()
     _refuse_foreign(word.lower(), words)
     kind = commands.called(word)
-    _refuse_lines(kind, rest)
+    _refuse_lines(kind, line[len(word) :].rstrip())
     if words:
         _refuse_confused(kind.row, words)
     command = kind.typed(rest if kind in _OF_LINES else rest.replace("\n", " "))

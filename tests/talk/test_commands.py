@@ -581,6 +581,7 @@ def test_tab_offers_what_the_command_takes(server):
         ("/an|/tra|/la|/ope", []),
         ("/un", ["/unregister", "/unignore", "/unban", "/unmute", "/uninvite"]),
         ("/help jo", ["join"]),
+        ("/help join |/help join jo|/invite #lobby |/invite #lobby #", []),
         ("/help /jo", ["/join"]),
         ("/set be", ["bell"]),
         ("/set colour |/edit |/edit o", ["on", "off"]),

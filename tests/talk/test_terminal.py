@@ -34,7 +34,7 @@ from chat_threads.dialects.columns import columns as columns_of
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import UnknownCommand, UnknownPerson
-from chat_threads.events import Entered, Renamed, RoomList, RoomRow
+from chat_threads.events import Departed, Entered, Message, PeopleList, PersonRow, Presence, Renamed, RoomList, RoomRow
 from chat_threads.letters import clusters
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,10 @@ def test_a_command_that_programs_cannot_ask_for_has_no_request():
     assert request_of(SetOption()) == {"type": "set"}
 
 
+def message(number: int, room: str, sender: str) -> Message:
+    return Message(1, room, number, 0, sender, "say", "hi")
+
+
 @pytest.mark.parametrize(
     ("before", "found"),
     [
@@ -73,7 +77,7 @@ def test_a_command_that_programs_cannot_ask_for_has_no_request():
         ("/join #la", ["#lab", "#lab2"]),
         ("#", ["#lab", "#lab2", "#lobby"]),
         ("/leave #la", ["#lab2"]),
-        ("/invite bob #", ["#lab2"]),
+        ("/invite bob #", ["#lab2", "#lobby"]),
         ("/create #la", []),
         ("/msg bob #la", ["#lab", "#lab2"]),
         ("see #la", ["#lab", "#lab2"]),
@@ -88,16 +92,29 @@ def test_a_command_that_programs_cannot_ask_for_has_no_request():
         ("/search IN:#lab", ["IN:#lab", "IN:#lab2"]),
         ("/topic ", ["#lab", "#lab2", "#lobby"]),
         ("@b", ["@bob: "]),
-        ("", []),
+        ("", ["bob: ", "Ömer: ", "cy: "]),
+        ("/msg ", ["bob", "Ömer", "cy", "dan", "eve"]),
+        ("/kick |/kick #lab2 ", ["bob", "Ömer", "cy"]),
+        ("/kick #lobby ", ["cy"]),
+        ("/msg g", []),
         ("hi ", []),
     ],
 )
 def test_the_last_word_is_completed(before, found):
     around = Surroundings()
     rooms = tuple(RoomRow(name, 1, 0, "") for name in ("#lobby", "#lab2", "#lab"))
-    for event in (Entered("#lab2", "", ("cy", "Ömer"), 2, 0), RoomList(rooms, 0), Renamed("al", "bob")):
+    people = PeopleList(None, tuple(PersonRow(name, ("#lab",), 0, None) for name in ("eve", "dan")), 0)
+    for event in (
+        *(people, Entered("#lobby", "", ("gus",), 2, 7), message(7, "#lobby", "gone"), message(8, "#lobby", "cy")),
+        *(Presence("#lobby", "joined", ("hal",)), Departed("#lobby", None), Entered("#lobby", "", ("cy", "gus"), 2, 8)),
+        *(Entered("#lab2", "", ("cy", "gus", "Ömer"), 3, 0), RoomList(rooms, 0), Renamed("al", "bob")),
+        *(Presence("#lab2", "left", ("gus", "cy")), Presence("#lobby", "left", ("gus", "hal"))),
+        message(1, "#lab2", "cy"),
+        *(message(2, "#lab2", name) for name in ("Ömer", "bob")),
+    ):
         around.note(event, "ann")
-    assert completions(around, before) == found
+    for line in before.split("|"):
+        assert completions(around, line) == found
 
 
 def test_a_room_that_comes_while_rooms_are_completed_does_no_harm(monkeypatch):
@@ -114,9 +131,9 @@ def test_a_room_that_comes_while_rooms_are_completed_does_no_harm(monkeypatch):
 
 def test_names_to_complete_are_bounded_and_the_latest_are_kept():
     around = Surroundings()
+    around.note(Entered("#lobby", "", (), 0, 0), "ann")
     for number in range(MAX_KNOWN + 10):
-        around.note(Renamed("", str(number)), "ann")
-        around.note(Renamed("", "always"), "ann")
+        around.note(Presence("#lobby", "joined", (str(number), "always")), "ann")
     assert len(around.names) == MAX_KNOWN
     assert "always" in around.names
     assert "0" not in around.names
@@ -593,10 +610,10 @@ def test_tab_completes_commands_rooms_and_names(server, screen):
     ann.keys("Tab")
     ann.expect(r"^> hello barnaby$")
     ann.keys("C-u", *"/t", "Tab")
-    ann.expect(r"^\* /topic /token /threads /trace$", r"^> /t$", r"^ ann   #lab2   2 people   connected$")
+    ann.expect(r"^\* /topic /token /threads$", r"^> /t$", r"^ ann   #lab2   2 people   connected$")
     ann.keys("C-u", *"/h", "Tab")
     ann.expect(r"^\* /history /help$")
-    ann.keys("C-u", *"/lo", "Tab")  # there is /lock, too, but not here
+    ann.keys("C-u", *"/lo", "Tab")  # without --lab, /locks is not counted
     ann.expect(r"^> /login$")
     ann.keys("Tab", "Tab", "C-z", "C-o", "C-l", "C-c")
     ann.expect("^>$", r"^ ann   #lab2   2 people   connected$")

@@ -434,6 +434,12 @@ def test_nothing_that_is_said_or_may_be_secret_is_kept_above(line):
     assert b"secret" not in drain(dialect)[0]
 
 
+def test_a_command_that_was_pasted_with_its_end_stands_in_one_row():
+    dialect = editing()
+    dialect.feed(PASTED_IN % b"/who\n\n" + b"\r")
+    assert b"\n> /who\x1b[?6l" in drain(dialect)[0]
+
+
 def test_neither_a_password_nor_another_answer_is_kept_above():
     dialect = editing()
     dialect.ask(commands.Login())

@@ -522,6 +522,8 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/redact #3 #lab2", "The number of a message has no #. Type /redact 3 #lab2."),
         ("/kick bob for 10 minutes", "/kick is for a minute. For longer, type /ban bob 10m."),
         ("/kick #lab2 bob 2h", "/kick is for a minute. For longer, type /ban bob 2h."),
+        ("/who\n/rooms", "/who takes one line. Nothing was done. Send the lines one by one."),
+        ("/leave\n#lab2", "/leave takes one line. Nothing was done. Send the lines one by one."),
         ("/op bob cy", "/op takes one name at a time. Type /op bob."),
         ("/nick 2 h", "A name has no spaces. Type /nick h2."),
         ("/delete 3", "A message is removed with /redact. Type /redact 3."),
