@@ -228,6 +228,18 @@ def _trusting(ca: str) -> ssl.SSLContext:
     return context
 
 
+def _to_be_trusted(why: BaseException | None, given: bool) -> str:
+    """What a user can do about a certificate that is not trusted. ``given``: whether --tls-ca was."""
+    code = getattr(why, "verify_code", 0)
+    if code in (62, 64):  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
+        return "Connect to a name or an address that the certificate is for."
+    if code in (9, 10):  # _CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
+        return "Look whether the clock here is right. If it is, the server needs a new certificate."
+    if given:
+        return "No certificate in the file of --tls-ca vouches for it."
+    return "If you know the server, get its certificate and give its file with --tls-ca FILE."
+
+
 def _connected(host: str, port: int, name: str, tries: int, asks: bool, **options: Any) -> Client:
     """A client that has entered under the name, or under one like it if that is taken and there are more ``tries``. If
     the name belongs to an account, it ``asks`` the user for the password, if somebody is there."""
@@ -246,7 +258,7 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
             other = f", or take another name, such as {error.near}" if error.near else ""
             _fail(f"The name {name} belongs to an account. {log_in}{other}.")
         if isinstance(error, Refused) and error.code == "untrusted":
-            _fail(f"{error.text} If you know the server, get its certificate and give its file with --tls-ca FILE.")
+            _fail(f"{error.text} {_to_be_trusted(error.__cause__, isinstance(options.get('tls'), ssl.SSLContext))}")
         if tries == 1 or not isinstance(error, Refused) or error.code not in _TAKEN or not error.near:
             _fail(error.text)
         near = error.near

@@ -30,11 +30,12 @@ def run(
     timeout: float = WAIT,
     env: dict[str, str] | None = None,
     encoding: str = "utf-8",
+    host: str = "127.0.0.1",
 ) -> subprocess.CompletedProcess[str]:
     """Pipe lines through the client. ``before`` is Python code to run first."""
     start = ["-c", f"{before}; {RUN}"] if before else ["-m", "chat_threads.client"]
     done = subprocess.run(
-        [sys.executable, *start, f"127.0.0.1:{port}", *options],
+        [sys.executable, *start, f"{host}:{port}", *options],
         input=typed if isinstance(typed, bytes) else typed.encode(),
         capture_output=True,
         timeout=timeout,

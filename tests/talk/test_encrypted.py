@@ -216,11 +216,20 @@ def test_the_library_speaks_tls_with_a_server_that_it_trusts(
         connect(safe, "bob", tls=True)
 
 
-def test_the_terminal_client_names_the_option_for_a_certificate_that_signs_itself(safe: Running) -> None:
-    done = run(safe.port, "--name", "ann", "--tls")
-    assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.splitlines()
-    assert line.endswith("get its certificate and give its file with --tls-ca FILE.")
+def test_the_terminal_client_says_what_to_do_about_a_certificate_that_is_not_trusted(
+    safe: Running, certificate: certificates.Files, serve: Callable[..., Running], tmp_path: pathlib.Path
+) -> None:
+    other = certificates.make(tmp_path, "other")
+    elsewhere = serve(host="127.0.0.2", db=str(tmp_path / "elsewhere.db"), **certificate.options)
+    for server, options, advice in (
+        (safe, ("--tls",), "get its certificate and give its file with --tls-ca FILE."),
+        (safe, ("--tls-ca", str(other.cert)), "No certificate in the file of --tls-ca vouches for it."),
+        (elsewhere, ("--tls-ca", str(certificate.cert)), "to a name or an address that the certificate is for."),
+    ):
+        done = run(server.port, "--name", "ann", *options, host="127.0.0.2" if server is elsewhere else "127.0.0.1")
+        assert (done.returncode, done.stdout) == (1, "")
+        [line] = done.stderr.splitlines()
+        assert line.endswith(advice)
 
 
 def test_the_library_says_that_a_server_does_not_speak_tls(
