@@ -103,21 +103,36 @@ def status(name: str, room: str | None, people: int, unread: Sequence[str], widt
     most = min(width, _WIDEST) - 1
     if most < 1:
         return ""
-    parts = [name]
-    if room is None:
-        parts.append("in no room")
-    else:
-        parts += [room, f"{people} {'person' if people == 1 else 'people'}"]
-    if unread:
-        parts.append("new in " + " ".join(unread[:_WIDEST]))
-    wide = columns(" " + "  ".join(parts)) - most
-    for at in (1, 0) if room is not None else ():
+    named = [name] if room is None else [name, room]
+    left = most - sum(1 + min(_NAMED, columns(each)) for each in named) - (len(named) - 1)
+    if left < 0:
+        return shortened(" " + "  ".join(named), most)
+    more = []
+    for part in ("in no room" if room is None else f"{people} {'person' if people == 1 else 'people'}", unread):
+        fitting = part if isinstance(part, str) else _new_in(part, left - 2)
+        if fitting and columns(fitting) <= left - 2:
+            more.append(fitting)
+            left -= 2 + columns(fitting)
+    wide = columns(" " + "  ".join([*named, *more])) - most
+    for at in range(len(named) - 1, -1, -1):
         if wide > 0:
-            least = min(_NAMED, columns(parts[at]))
-            narrower = shortened(parts[at], max(least, columns(parts[at]) - wide))
-            wide -= columns(parts[at]) - columns(narrower)
-            parts[at] = narrower
-    return shortened(" " + "  ".join(parts), most)
+            least = min(_NAMED, columns(named[at]))
+            narrower = shortened(named[at], max(least, columns(named[at]) - wide))
+            wide -= columns(named[at]) - columns(narrower)
+            named[at] = narrower
+    return shortened(" " + "  ".join([*named, *more]), most)
+
+
+def _new_in(rooms: Sequence[str], most: int) -> str:
+    """What tells of the rooms in at most ``most`` columns: as many names as fit; or how many there are; or ""."""
+    said, whole = "new in", ""
+    for count, room in enumerate(rooms[:_WIDEST], 1):
+        said += f" {room}"
+        if columns(said) + 2 * (count < len(rooms)) > most:
+            break
+        whole = said + " …" * (count < len(rooms))
+    number = f"{len(rooms)} new" if rooms else ""
+    return whole or (number if len(number) <= most else "")
 
 
 def _fits(text: str, room: int) -> bool:

@@ -6,7 +6,7 @@ import re
 
 from .. import commands
 from ..errors import BadName, ChatError, TextTooLong, Told, UnknownCommand, Usage
-from ..rules import TAB, TEXT_LENGTH, check_name, clean_lines, in_messages, is_room, nearest, without_sequences
+from ..rules import TAB, TEXT_LENGTH, check_name, clean_lines, fold, in_messages, is_room, nearest, without_sequences
 from ..usage import Row, bare
 from . import clock
 from .asking import may_have_password
@@ -180,7 +180,7 @@ def too_long(text: str) -> TextTooLong | None:
 
 def option_named(name: str) -> str:
     """The option that a person names."""
-    return "colour" if name.lower() == "color" else name.lower()
+    return {"color": "colour", "colors": "colour", "tz": "zone", "timezone": "zone"}.get(name.lower(), name.lower())
 
 
 def not_set(option: str, value: str) -> Usage | Mistyped:
@@ -486,8 +486,8 @@ def _refuse_two_words(first: str, second: str) -> None:
     """Raise Mistyped for a name and a room without its sign, in place of a name."""
     why = _why_not(f"{first} {second}")
     if why and not _why_not(first) and is_room(room := f"#{second}"):
-        fact, advice = why
-        raise Mistyped(fact, f"{advice} To begin in the room {room}, type {first} {room}.")
+        fact, advice = why if fold(first) in fold(why[1]) else ("A name has no spaces.", "")
+        raise Mistyped(fact, f"{advice} To begin in the room {room}, type {first} {room}.".strip())
 
 
 def _why_not(name: str) -> tuple[str, str] | None:

@@ -18,12 +18,12 @@ from dataclasses import replace
 from .. import __version__, commands, events, ordered
 from ..accounts import Accounts
 from ..dialects.base import SILENT
-from ..errors import ChatError, TooLong
+from ..errors import ChatError
 from ..history import History
 from ..publisher import Publisher
 from ..reach import HERE, HTTP, url
 from ..register import LOBBY
-from ..rules import check_room, check_words
+from ..rules import WORDS_LENGTH, check_room, check_words, clean
 from ..session import Session, SessionStore
 from ..tokens import new_token
 from . import accounts, governing, insight, metrics, order, pages, passwords, people, returning, rooms, screen, talk
@@ -134,7 +134,7 @@ class Service:
                 if session.dialect.views is SILENT:
                     people.update_views(self._context, session)
                 return
-            people.depart(self._context, session, _words_or_none(words), patience)
+            people.depart(self._context, session, check_words(clean(words)[:WORDS_LENGTH]), patience)
             self._context.sessions.release(session)
 
     def refuse(self, item: ordered.Ordered, error: ChatError) -> None:
@@ -151,10 +151,3 @@ class Service:
         """For the history thread: send the error to everybody."""
         for session in self._context.sessions.people():
             session.tell(error)
-
-
-def _words_or_none(words: str) -> str:
-    try:
-        return check_words(words)
-    except TooLong:
-        return ""

@@ -201,6 +201,7 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
         check(context, session, account, account.name, command.password)
         if context.sessions.holder(session.token) is not session:
             return
+        was_operator = session.operator
         key = token_id(session.token)  # even if nobody has seen it: /token may show it later
         context.history.submit(ordered.TokenUsed(key, session.name))
         if not _store(context, session, ordered.AccountEnded(account, key, session, session.ref)):
@@ -210,4 +211,6 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
         governing.leave_forbidden(context, session)
     log.info("%s gives up the account %s", session, account.name)
     said = f"{account.name} belongs to nobody now. You keep your name as long as you are here."
+    if was_operator:
+        said += " You are no operator of the server any more."
     session.answer(events.Notice(said, name=account.name))

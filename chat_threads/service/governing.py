@@ -27,6 +27,7 @@ from ..refusals import (
     Muted,
     NamesakesRules,
     NoMuting,
+    NoOperator,
     NotOperator,
     NotThere,
     QuietRoom,
@@ -367,6 +368,8 @@ def deop(context: Context, session: Session, command: commands.Deop) -> None:
     person = person_in(context, found, command.name)
     if person.identity and person.identity == found.owner:
         raise NotAllowed(f"{person.name} owns {found.name}, which nobody can take away.")
+    if person.identity == session.identity and not rank(found, session):
+        raise NoOperator(person.name, found.name)
     said = f"{session.name} took the role of operator of {found.name} from you."
     _change(context, session, found, Dismiss(person), _outside(context, session, found, {person.identity}, said))
 

@@ -796,6 +796,8 @@ def test_whois_tells_a_name_that_belongs_to_an_account_and_operators_who_is_one(
         asks.send(type="whois", name=name, ref=name)
         problem = asks.expect("error", ref=name)
         assert (problem["code"], problem["text"]) == ("unknown_person", said)
+    boss.send(type="unregister", password=SECRET, ref="u")
+    assert boss.expect("notice", ref="u")["text"].endswith("You are no operator of the server any more.")
 
 
 def _operators(server) -> set[str]:

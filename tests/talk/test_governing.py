@@ -259,6 +259,8 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.expect("! /ban keeps somebody out. Type /bans to list who is banned.")
     ann.expect("! Nobody here is called nobody.")
     ann.expect("! You cannot do that to yourself.")
+    bob.send("/deop bob")
+    bob.expect("! bob is not an operator of #lab. /room #lab names its operators.")
     ann.send("/unban bob", "/deop bob")
     ann.expect("! bob is not banned from #lab. /bans #lab lists who is.")
     ann.expect("! bob is not an operator of #lab. /room #lab names its operators.")

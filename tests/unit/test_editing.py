@@ -327,8 +327,18 @@ def test_the_status_line_fits(width):
         line = status("ann", room, people, unread, width)
         assert columns(line) <= max(0, min(width, 1000) - 1), "the last column of the last row stays free"
         assert line == line.rstrip(), "no blanks that a terminal would wrap in a narrower window"
+        assert "……" not in line
     assert status("ann", "#" + "x" * 32, 3, ("#a",), 40) == " ann  #xxxxxxxxxx…  3 people  new in #a"
     assert status("ann", "#lab", 3, ("#a", "#b"), 50) == " ann  #lab  3 people  new in #a #b"
+    long = "#room-number-one", 3, ("#room-number-two", "#b", "#c")
+    for width, shown in (
+        (60, " ann  #room-numbe…  3 people  new in #room-number-two #b #c"),
+        (56, " ann  #room-numbe…  3 people  new in #room-number-two …"),
+        (40, " ann  #room-number-one  3 people  3 new"),
+        (20, " ann  #room-number…"),
+        (10, " ann  #r…"),
+    ):
+        assert status("ann", *long, width) == shown
 
 
 # --- history, completion, and what is too much ----------------------------------------------------------
