@@ -324,6 +324,16 @@ class BadTime(Told):
         super().__init__(f"{typed[:40]} {what}. Nothing was done.", f"A time is like 10m, 2h or 3d.{more}")
 
 
+class LateTime(Told):
+    """A time at the end of a reason, or in words, of which nothing would be done. ``right``: the line as it should be.
+    Only people type it."""
+
+    code = "usage"
+
+    def __init__(self, right: str) -> None:
+        super().__init__("The time comes right after the name, as in 10m. Nothing was done.", f"Type {right}.")
+
+
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .refusals import BadTime
+from .refusals import BadTime, LateTime
 from .usage import Command, bare, command
 
 SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
@@ -18,6 +18,14 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # The same at the beginning of a text, also in words: 10m, 10 minutes, for 2 h.
 _BEGINS_WITH_SPAN = re.compile(
     r"(?:for )?([0-9]{1,9}) ?([smhd]|(?:sec|second|min|minute|hour|day)s?)(?: |$)", re.ASCII | re.IGNORECASE
+)
+# The same behind a reason, or with the number in words, where it would be taken for a part of the reason.
+_NUMBERS = {word: number for number, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+_NUMBERS |= {"a": 1, "an": 1, "twenty": 20, "thirty": 30}
+_ENDS_WITH_SPAN = re.compile(
+    r"(?:^| )(?:for )?(?:([0-9]{1,9}) ?([smhd]|(?:sec|second|min|minute|hour|day)s?)"
+    rf"|({'|'.join(_NUMBERS)}) ((?:second|minute|hour|day)s?))$",
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -141,6 +149,10 @@ class _Sanction(_About):
             words = why[found.end() :].split()
             address = _popped(words, "address") or address
             why = " ".join(words)
+        elif found := _ENDS_WITH_SPAN.search(why):
+            span = f"{found[1] or _NUMBERS[found[3].lower()]}{(found[2] or found[4])[0].lower()}"
+            right = (cls.row.name, room, name, span, why[: found.start()].strip())
+            raise LateTime(" ".join(each[:40] for each in right if each))
         return cls(name, room, seconds, why, address)
 
 

@@ -187,9 +187,14 @@ def _submit(context: Context, session: Session, room: ChatRoom, change: Change, 
 
 
 def _change(context: Context, session: Session, room: ChatRoom, change: Change, told: ordered.Told = ()) -> None:
+    refuse_namesake(room, session)
+    _submit(context, session, room, change, told)
+
+
+def refuse_namesake(room: ChatRoom, session: Session) -> None:
+    """Raise NamesakesRules for somebody who may be the owner, without the token."""
     if not rank(room, session) and fold(room.creator) == fold(session.name):
         raise NamesakesRules(room.name, room.creator)
-    _submit(context, session, room, change, told)
 
 
 def _outside(context: Context, session: Session, room: ChatRoom, about: set[int], said: str) -> ordered.Told:
@@ -252,9 +257,14 @@ def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = Fals
     appointed = room.governance.operators if room.governance else {}
     who = next((each.who for each in said if fold(each.sender) == key), 0)
     who = who or next((identity for identity, each in appointed.items() if fold(each) == key), 0)
-    if exactly and unknown.near and not who and SequenceMatcher(None, key, fold(unknown.near)).ratio() >= TYPO:
+    if exactly and unknown.near and not who and _is_typo(key, fold(unknown.near)):
         raise unknown
     return _called(context, who, name)
+
+
+def _is_typo(typed: str, name: str) -> bool:
+    exchanged = typed[0] == name[0] and sorted(typed) == sorted(name)  # gsu for gus
+    return exchanged or SequenceMatcher(None, typed, name).ratio() >= TYPO
 
 
 def _meant(context: Context, room: ChatRoom, typed: str) -> Somebody:
@@ -392,6 +402,7 @@ def ban(context: Context, session: Session, command: commands.Ban) -> None:
 @does(commands.Mute)
 def mute(context: Context, session: Session, command: commands.Mute) -> None:
     found = context.room(session, command.room)
+    refuse_namesake(found, session)
     if not rank(found, session):  # checked once more by the history thread; here, because it tells more
         raise NoMuting(found.name, rules_of(found).rulers(found.name))
     _sanction(context, session, command, "mute")
@@ -450,6 +461,7 @@ def list_bans(context: Context, session: Session, command: commands.ListBans) ->
     """Waits until what the session has changed before is in force."""
     context.wait(session)
     found = context.room(session, command.room)
+    refuse_namesake(found, session)
     if not rank(found, session):
         raise NotOperator(found.name, rules_of(found).rulers(found.name))
     rules, at = rules_of(found), int(time.time() * 1000)

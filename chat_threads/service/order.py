@@ -13,7 +13,7 @@ from ..refusals import NotOperator, NotServerOperator
 from ..rules import check_text, check_words, fold
 from ..session import Session
 from ..usage import NUMBER
-from .governing import answered, person_in, rank, refuse_itself, rules_of
+from .governing import answered, person_in, rank, refuse_itself, refuse_namesake, rules_of
 from .table import Context, does
 
 MOST = 50  # actions that /audit shows, and as many reports
@@ -97,6 +97,8 @@ def list_audit(context: Context, session: Session, command: commands.Audit) -> N
     """Reports about oneself are for the server's operators only. Waits for what was submitted before, and for an SQLite
     connection. Raises NotServerOperator or NotOperator."""
     room = context.room(session, command.room) if command.room or not session.operator else None
+    if room:
+        refuse_namesake(room, session)
     if room and not rank(room, session):
         raise NotOperator(room.name, rules_of(room).rulers(room.name))
     context.wait(session)

@@ -226,9 +226,9 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
         assert told.endswith(f"Send {what} again in 10 minutes: {unsent}")
     ann.send("/mute bob 5x rude words")
     ann.expect("! 5x is not a time. Nothing was done. A time is like 10m, 2h or 3d.")
-    ann.send("/ban bo", "/kick bo", "/mute 5m bob", "/room lab quiet", "/ban zed 5m early")
-    for _ in range(2):
-        ann.expect("! Nobody here is called bo. Did you mean bob?")
+    ann.send("/ban bo", "/kick bo", "/mute bbo", "/mute 5m bob", "/room lab quiet", "/ban zed 5m early")
+    for typed in ("bo", "bo", "bbo"):
+        ann.expect(f"! Nobody here is called {typed}. Did you mean bob?")
     ann.expect("! The person's name comes first. Type /mute bob 5m.")
     ann.expect("! lab quiet is not a setting of a room. Did you mean /room #lab quiet?")
     ann.expect("* Nobody is called zed now, so this holds for the name only.")
@@ -301,8 +301,9 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.send("/quit")
     ann.rest()
     ann = server.client("ann #lab")
-    ann.send("/room open", "/redact 2")
-    ann.expect("! #lab was made by ann, under another token. If that was you, /resume TOKEN first.")
+    ann.send("/room open", "/mute bob", "/bans", "/audit", "/redact 2")
+    for _ in range(4):
+        ann.expect("! #lab was made by ann, under another token. If that was you, /resume TOKEN first.")
     ann.expect("! Message 2 of #lab is from ann, under another token. If that was you, /resume TOKEN first.")
 
 

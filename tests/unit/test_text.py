@@ -35,6 +35,7 @@ from chat_threads.errors import (
     UnknownCommand,
     Usage,
 )
+from chat_threads.refusals import BadTime, LateTime
 from chat_threads.rules import check_name, check_room, clean, is_room
 
 ROWS = [kind.row for kind in commands.TYPED]
@@ -1821,6 +1822,27 @@ def test_help_fits_a_terminal_of_eighty_columns_and_twenty_four_lines():
     assert len(groups) < 22
     for row in ROWS:
         assert [line for line in groups if f"  {row.usage}  " in f" {line[10:]}  "], row.usage
+
+
+@for_each(
+    ("typed", "right"),
+    [
+        ("/mute gus spam 2h", "/mute gus 2h spam"),
+        ("/mute gus ten minutes", "/mute gus 10m"),
+        ("/ban #lab gus rude for an Hour", "/ban #lab gus 1h rude"),
+        ("/ban gus 2 links a second for 3 days", None),  # not a time, and not right
+        *((f"/mute gus {why}", "") for why in ("rude as", "noisy ones", "again", "two", "spam 10 times", "1h spam 2h")),
+    ],
+)
+def test_a_time_behind_a_reason_is_not_taken_for_a_part_of_it(typed, right):
+    if right == "":
+        assert parse_line(typed).name == "gus"
+        return
+    with pytest.raises(BadTime if right is None else LateTime) as refused:
+        parse_line(typed)
+    if right:
+        assert refused.value.text.endswith(f"Nothing was done. Type {right}.")
+        assert parse_line(right).seconds
 
 
 def test_what_an_error_says_to_type_can_be_typed():
