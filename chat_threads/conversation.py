@@ -285,7 +285,8 @@ class Conversation(socketserver.BaseRequestHandler):
         if session.dialect.today(time.time()) is not None:
             receiver.days = Days(session.dialect.today)
         while (command := receiver.next()) is not None:
-            kind, session.heard = type(command), (now := time.monotonic())
+            kind, now = type(command), time.monotonic()
+            session.heard = now
             if kind not in _UNASKED or self._is_typed(command):
                 session.typed = now
             self._slot.doing = f"obeys {kind.__name__}", now
@@ -314,7 +315,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _is_typed(self, command: commands.Command | ChatError) -> bool:
         """Whether a command of _UNASKED comes from a person."""
         if isinstance(command, commands.ShowScreen):
-            return bool(command.drawn)
+            return command.pressed
         return self._session.dialect.name == "text"
 
     def _line_has_no_end(self) -> bool:

@@ -264,7 +264,7 @@ class RoomList(Event):
 class PersonRow:
     name: str
     rooms: tuple[str, ...]
-    idle: float  # seconds since the last line
+    idle: float  # seconds since the person did something
     away: str | None  # None: here; otherwise the reason, maybe empty
     account: bool = False  # whether the person is logged in
 

@@ -18,10 +18,12 @@ class AreYouThere(Command):
 
 @dataclass(frozen=True, slots=True)
 class ShowScreen(Command):
-    """Draw ``drawn``, what has changed on the client's screen, and show what comes from now on by its new views."""
+    """Draw ``drawn``, what has changed on the client's screen, and show what comes from now on by its new views.
+    ``pressed``: whether a person has pressed a key; otherwise the terminal has sent something by itself."""
 
     cost: ClassVar[float] = 0.2  # for each key, or for some that come together
     drawn: bytes = b""
+    pressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

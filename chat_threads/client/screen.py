@@ -173,6 +173,8 @@ def _keys(talk: Talk) -> KeyBindings:
 
     @keys.add(Keys.Tab)
     def complete(event: KeyPressEvent) -> None:
+        if talk.asks:
+            return
         line = event.current_buffer
         before = line.document.text_before_cursor
         found = completions(talk.around, before) if line.complete_state is None else []

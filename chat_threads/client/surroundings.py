@@ -19,8 +19,8 @@ class Surroundings:
     def __init__(self) -> None:
         self.room: str | None = None  # the current one
         self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
-        self.names: dict[str, set[str]] = {}  # people that were seen, the latest last, and which of the user's rooms
-        # they are in, folded; none of them is somebody who is somewhere else, as far as is known
+        self.names: dict[str, set[str]] = {}  # people that were seen, the latest last, and in which of the user's
+        # rooms they are, folded; an empty set: in none of them, as far as is known
         self._last: dict[str, int] = {}  # by folded room: the newest message when the user entered it
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
         self.useless = frozenset(("/edit",))  # commands that do not work here: /edit is for telnet alone
@@ -30,6 +30,7 @@ class Surroundings:
         if isinstance(event, events.Entered):
             self.people[fold(event.room)] = event.count + 1
             self._last[fold(event.room)] = event.last
+            self._forget(fold(event.room))
             self._meet(name, *event.others, rooms=(event.room,))
         elif isinstance(event, events.Presence) and fold(event.room) in self.people:
             self.people[fold(event.room)] += len(event.names) * (1 if event.kind == "joined" else -1)
@@ -44,6 +45,7 @@ class Surroundings:
             if event.room and fold(event.room) in self.people:
                 self.people[fold(event.room)] = len(event.people) + event.more
             for row in event.people:
+                self.names.pop(row.name, None)
                 self._meet(name, row.name, rooms=row.rooms)
         elif isinstance(event, events.Message):
             if event.number > self._last.get(fold(event.room), 0):  # otherwise its sender may have left
@@ -51,15 +53,15 @@ class Surroundings:
         elif isinstance(event, (events.Departed, events.RoomDeleted)):
             self.people.pop(fold(event.room), None)
             self._last.pop(fold(event.room), None)
-            for rooms in self.names.values():
-                rooms.discard(fold(event.room))
+            self._forget(fold(event.room))
             self.room = event.current if isinstance(event, events.Departed) else event.now_in
         elif isinstance(event, events.RoomList):
             self._see(*(row.room for row in event.rooms))
         elif isinstance(event, Other) and event.type == "help":
-            works = event.fields.get("requests", ())
-            named = (kind.row for kind in commands.TYPED if kind.row.type and kind.row.type not in works)
-            self.useless = frozenset(("/edit", *(row.name for row in named)))
+            works = event.fields.get("requests")
+            if isinstance(works, list):
+                named = (kind.row for kind in commands.TYPED if kind.row.type and kind.row.type not in works)
+                self.useless = frozenset(("/edit", *(row.name for row in named)))
         if isinstance(event, (events.Entered, events.Current)):
             self.room = event.room
             self._see(event.room)
@@ -77,6 +79,11 @@ class Surroundings:
             self.names.get(name, set()).discard(room)
             if not self.names.get(name):
                 self.names.pop(name, None)
+
+    def _forget(self, room: str) -> None:
+        """Nobody is known to be in this room."""
+        for rooms in self.names.values():
+            rooms.discard(room)
 
     def _see(self, *rooms: str) -> None:
         for room in rooms:

@@ -406,7 +406,7 @@ class Talk:
         self._removed += isinstance(event, events.Redacted) and event.by == self._name
         if isinstance(event, events.Entered):
             if self._screen:
-                self._look_around(event.room, was_in)
+                self._look_around(event.room, was_in, first)
             if was_in and not ref:  # the client reconnected, and nothing has changed for the user
                 return
             event, self._new_here = replace(event, first_time=first), False
@@ -420,6 +420,8 @@ class Talk:
             self._print(events.Notice("Trying to reconnect."))
         elif isinstance(event, Online):
             self._print(events.Notice("Connected again."))
+            if self._screen:
+                self._look_for("help")  # perhaps the server was started again, with other options
         elif isinstance(event, events.Message):
             self._show_message(event)
         elif isinstance(event, events.Restored):
@@ -475,12 +477,17 @@ class Talk:
         if lines:
             self._write(lines, isinstance(event, events.Problem))
 
-    def _look_around(self, room: str, again: bool) -> None:
-        """Ask who is here, for the rooms and the commands that exist, and for the people in a room that was just
+    def _look_around(self, room: str, again: bool, first: bool) -> None:
+        """Ask who is here, for the rooms and the commands that there are, and for the people in a room that was just
         entered."""
+        if first:
+            self._look_for("help")
+        if not again:
+            self._look_for("who")
+            self._look_for("rooms")
+        self._look_for("who", room=room)
+
+    def _look_for(self, request: str, **fields: str) -> None:
+        """Ask something whose answer is not shown."""
         with contextlib.suppress(ClientError):
-            if not again:
-                self._unseen.add(self.chat.submit("who").ref)
-                self._unseen.add(self.chat.submit("rooms").ref)
-                self._unseen.add(self.chat.submit("help").ref)
-            self._unseen.add(self.chat.submit("who", room=room).ref)
+            self._unseen.add(self.chat.submit(request, **fields).ref)

@@ -228,13 +228,15 @@ def _trusting(ca: str) -> ssl.SSLContext:
     return context
 
 
-def _to_be_trusted(why: BaseException | None, given: bool) -> str:
+def _advice_about(why: BaseException | None, given: bool) -> str:
     """What a user can do about a certificate that is not trusted. ``given``: whether --tls-ca was."""
     code = getattr(why, "verify_code", 0)
     if code in (62, 64):  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
         return "Connect to a name or an address that the certificate is for."
     if code in (9, 10):  # _CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
-        return "Look whether the clock here is right. If it is, the server needs a new certificate."
+        return "Check whether the clock on this computer is right. If it is, the server needs a new certificate."
+    if code not in (2, 18, 19, 20, 21):  # those about a chain of certificates that does not lead to one that is trusted
+        return ""
     if given:
         return "No certificate in the file of --tls-ca vouches for it."
     return "If you know the server, get its certificate and give its file with --tls-ca FILE."
@@ -258,7 +260,8 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
             other = f", or take another name, such as {error.near}" if error.near else ""
             _fail(f"The name {name} belongs to an account. {log_in}{other}.")
         if isinstance(error, Refused) and error.code == "untrusted":
-            _fail(f"{error.text} {_to_be_trusted(error.__cause__, isinstance(options.get('tls'), ssl.SSLContext))}")
+            advice = _advice_about(error.__cause__, isinstance(options.get("tls"), ssl.SSLContext))
+            _fail(f"{error.text} {advice}".rstrip())
         if tries == 1 or not isinstance(error, Refused) or error.code not in _TAKEN or not error.near:
             _fail(error.text)
         near = error.near

@@ -70,6 +70,7 @@ class Editing:
         self._ring = False
         self._erased = False  # whether the last key was Ctrl-C, and erased the line
         self._sends = False  # whether the next key is Enter, and the line is about to be sent
+        self._pressed = False  # whether a person has pressed a key since ``take_pressed``
         self._told: set[Wish] = set()  # what the person need not be told before the next line
 
     @property
@@ -86,6 +87,11 @@ class Editing:
     def column(self) -> int:
         """The cursor's column, counted from 1, as the line was drawn last."""
         return self._drawing.column
+
+    def take_pressed(self) -> bool:
+        """Whether a person has pressed a key since the last call; what the terminal sends by itself is none."""
+        pressed, self._pressed = self._pressed, False
+        return pressed
 
     def feed(self, data: bytes) -> None:
         """Take bytes. Call ``next`` until it returns None before feeding more."""
@@ -161,6 +167,7 @@ class Editing:
     def _do(self, typed: Key | str | Paste) -> bool:
         """Do what was typed; False if what is found has to be handled before the next key."""
         buffer = self._buffer
+        self._pressed |= typed is not Key.ANSWERED
         erased, self._erased = self._erased, False
         if isinstance(typed, str):
             buffer.insert(typed if not self._hidden else typed.replace("\n", ""))

@@ -445,7 +445,7 @@ class TextDialect(Preferences):
             elif self._screen is None:  # the keys came before the screen ended
                 continue
             elif isinstance(item, events.WireBytes):
-                return Request(commands.ShowScreen(item.data))
+                return Request(commands.ShowScreen(item.data, keys.take_pressed()))
             elif item is Wish.SEND:
                 text = keys.text
                 if problem := too_long(text):
@@ -468,7 +468,7 @@ class TextDialect(Preferences):
             else:
                 if item is Wish.REDRAW:
                     self._screen.redraw()
-                return Request(commands.ShowScreen())
+                return Request(commands.ShowScreen(pressed=keys.take_pressed()))
         if self._mode is not Mode.KEYS:
             self._keys = None
         return None

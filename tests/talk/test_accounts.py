@@ -827,8 +827,11 @@ def test_the_client_library_registers_logs_in_and_comes_back(server, connect):
 @pytest.mark.slow
 def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor_kept(server, program, screen, tmux):
     ann = screen(server, "ann")
+    program("pia", server)
+    ann.expect("pia joined")
     ann.enter("/register")
     ann.expect("Choose a password", r"^password \(not shown\): *$")
+    ann.keys("Tab")  # completes no name here
     ann.enter(SECRET)
     ann.expect("Type it once more")
     ann.enter(SECRET)

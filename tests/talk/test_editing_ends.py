@@ -129,7 +129,9 @@ def test_the_terminal_is_as_before_when_a_client_that_edits(serve, ends):
         assert b"> unfinished\r\n" in last or b"> unfinished\x1b[?6l" in last
 
 
-def test_only_what_a_person_types_ends_their_idle_time(serve):
+def test_only_what_a_person_types_ends_their_idle_time(serve, monkeypatch):
+    monkeypatch.setattr("chat_threads.service.screen.REFRESH", 0.05)
+    monkeypatch.setattr("chat_threads.dialects.screen.FRESH", 0.05)
     server = serve()
     ann, bob, page = Editor(server), server.client("bob"), Program(server.port)
     page.ask(type="hello", name="pia")
@@ -141,10 +143,13 @@ def test_only_what_a_person_types_ends_their_idle_time(serve):
     assert pia.typed > before
     session = server.chat.sessions.named("ann")
     before = session.typed
-    ann.send_bytes(b"\x1b[12;1R\x1b[0n\xff\xfa\x1f\x00\x50\x00\x20\xff\xf0")  # the terminal's own, and a size
     bob.ask("/kick ann")
-    bob.send("hello")
-    ann.until(b"bob: hello")
+    ann.send_bytes(b"\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x20\xff\xf0")  # WILL NAWS, 80 x 32
+    ann.until(b"\x1b[6n")
+    ann.send_bytes(b"\x1b[12;1R")
+    ann.until(b"\x1b[31;1H> ")
+    ann.send_bytes(b"\x1b[0n")
+    ann.until(b"\x1b[31;1H> ")  # everything is drawn once more
     assert session.typed == before
     ann.send_bytes(b"x")
     ann.until(b"x")

@@ -22,7 +22,7 @@ from support.terminals import run
 from support.waiting import WAIT, in_threads, wait_for
 from support.words import error_line
 
-from chat_threads.client import Refused
+from chat_threads.client import Refused, terminal
 from chat_threads.disconnects import ShuttingDown, TlsOnly
 from chat_threads.session import SECURED
 
@@ -230,6 +230,23 @@ def test_the_terminal_client_says_what_to_do_about_a_certificate_that_is_not_tru
         assert (done.returncode, done.stdout) == (1, "")
         [line] = done.stderr.splitlines()
         assert line.endswith(advice)
+
+
+def test_what_to_do_about_a_certificate_depends_on_what_is_wrong_with_it() -> None:
+    for code, given, advice in (
+        (10, True, "Check whether the clock"),
+        (9, False, "Check whether the clock"),
+        (62, True, "Connect to a name"),
+        (18, False, "If you know the server"),
+        (20, True, "No certificate in the file"),
+        (26, True, ""),  # it is for another purpose
+        (26, False, ""),
+    ):
+        why = ssl.SSLCertVerificationError()
+        why.verify_code = code
+        said = terminal._advice_about(why, given)
+        assert said.startswith(advice)
+        assert bool(said) == bool(advice)
 
 
 def test_the_library_says_that_a_server_does_not_speak_tls(

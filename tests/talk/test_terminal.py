@@ -25,6 +25,7 @@ from support.words import error_line
 from chat_threads import commands, qr, rules
 from chat_threads.client import terminal
 from chat_threads.client.completions import completions
+from chat_threads.client.decoding import Other
 from chat_threads.client.surroundings import MAX_KNOWN, Surroundings
 from chat_threads.client.talk import request_of
 from chat_threads.client.terminal import Address
@@ -111,10 +112,23 @@ def test_the_last_word_is_completed(before, found):
         *(Presence("#lab2", "left", ("gus", "cy")), Presence("#lobby", "left", ("gus", "hal"))),
         message(1, "#lab2", "cy"),
         *(message(2, "#lab2", name) for name in ("Ömer", "bob")),
+        Other("help", {"type": "help", "text": "of a server that does not say what works"}),
     ):
         around.note(event, "ann")
     for line in before.split("|"):
         assert completions(around, line) == found
+
+
+def test_after_a_reconnection_only_those_are_offered_who_are_still_there():
+    around = Surroundings()
+    for event in (
+        Entered("#lobby", "", ("bob", "eve", "gus"), 3, 5),
+        Entered("#lobby", "", ("eve", "gus"), 2, 9),
+        PeopleList("#lobby", (PersonRow("eve", ("#lobby",), 0, None), PersonRow("gus", ("#z",), 0, None)), 0),
+    ):
+        around.note(event, "ann")
+    assert completions(around, "/kick ") == ["eve"]
+    assert completions(around, "/msg ") == ["eve", "gus", "bob"]
 
 
 def test_a_room_that_comes_while_rooms_are_completed_does_no_harm(monkeypatch):

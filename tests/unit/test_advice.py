@@ -13,8 +13,8 @@ import chat_threads
 from chat_threads import account_errors, commands, disconnects, errors, events, lab, qr, redaction, refusals
 from chat_threads.cluster import errors as cluster
 from chat_threads.dialects import advice
+from chat_threads.dialects.mistyped import Mistyped
 from chat_threads.dialects.text import SpoiltLine, TextDialect
-from chat_threads.dialects.typed import Mistyped
 from chat_threads.metrics import MetricsNotShown
 
 UTF8 = "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -- HOST -PORT"

@@ -39,6 +39,7 @@ LAYERS = """
     directory
     publisher
     dialects.telnet dialects.asking     dialects.codec   dialects.columns    dialects.advice     dialects.keys
+    dialects.mistyped
     dialects.typed      dialects.rows   dialects.drawing    dialects.amounts
     dialects.buffer     dialects.completing
     dialects.tables     dialects.speech

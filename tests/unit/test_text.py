@@ -18,12 +18,13 @@ from chat_threads.dialects import clock
 from chat_threads.dialects.asking import may_have_password
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.columns import columns as measured
+from chat_threads.dialects.mistyped import Mistyped
 from chat_threads.dialects.notices import OFFER
 from chat_threads.dialects.render import SHOW
 from chat_threads.dialects.speech import COLOURS
 from chat_threads.dialects.telnet import RETURN
 from chat_threads.dialects.text import LINE, SpoiltLine, TextDialect
-from chat_threads.dialects.typed import Mistyped, parse_line, parse_name
+from chat_threads.dialects.typed import parse_line, parse_name
 from chat_threads.dialects.views import WIDTHS
 from chat_threads.errors import (
     BadName,
@@ -521,8 +522,8 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/join my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
         ("/join #my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
         ("/redact #3 #lab2", "The number of a message has no #. Type /redact 3 #lab2."),
-        ("/kick bob for 10 minutes", "/kick is for a minute. For longer, type /ban bob 10m."),
-        ("/kick #lab2 bob 2h", "/kick is for a minute. For longer, type /ban bob 2h."),
+        ("/kick bob for 10 minutes", "/kick is for a minute. For longer, type /ban bob for 10 minutes."),
+        ("/kick #lab2 bob 2h", "/kick is for a minute. For longer, type /ban #lab2 bob 2h."),
         ("/who\n/rooms", "/who takes one line. Nothing was done. Send the lines one by one."),
         ("/leave\n#lab2", "/leave takes one line. Nothing was done. Send the lines one by one."),
         ("/op bob cy", "/op takes one name at a time. Type /op bob."),
@@ -1847,6 +1848,7 @@ def test_a_time_behind_a_reason_is_not_taken_for_a_part_of_it(typed, right):
 
 def test_what_an_error_says_to_type_can_be_typed():
     words = "bob #lab @bob <bob> bob, #nope #3 3 -1 0 on all ? 10m 💥 # ##lab . - yes 2 h ö #ö х".split()
+    words += ", ; bob,#x #lab,#x 0m 2w 99999d".split()
     words += ["1" * 30, "x" * 300, "#" + "x" * 40]
     ways = [*itertools.product(words), *itertools.product(words, words), *itertools.product(words[:9], repeat=3)]
     told: set[str] = set()
