@@ -114,9 +114,7 @@ class Screen:
         self._fresh = 0.0  # when both lines were drawn again for that, by the clock of Situation
         self._was: tuple[int, int] | None = None  # before the window changed: the cursor's column, and the rows
         self._unseen = unseen
-        self._size = (
-            size  # as the client told it: a terminal moves its contents even if the size within bounds stays the same
-        )
+        self._size = size  # as the client told it: a terminal moves its contents even if the one within bounds stays
         self._columns, self._rows = within(size)
         self.question = Question.DUE
         self._asked = 0  # questions without an answer

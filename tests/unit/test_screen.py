@@ -316,7 +316,7 @@ def test_half_a_line_may_wait_for_ever_and_half_a_telnet_command_may_not():
 def test_tab_asks_for_completions():
     dialect = editing()
     dialect.feed(b"hey b\t")
-    assert dialect.next_input().command == commands.ShowScreen(b"hey b")
+    assert dialect.next_input().command == commands.ShowScreen(b"hey b", pressed=True)
     assert dialect.next_input().command == commands.Complete("hey b")
     dialect.complete(["bob"])
     dialect.feed(b"there\r")
