@@ -55,12 +55,26 @@ def refuse_confused(row: Row, words: list[str]) -> None:
         raise Mistyped(f"{room} is a room, and /help is about commands.", advice)
     if row.name == "/who" and len(words) == 1 and is_room("#" + (word := bare(words[0]))):
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
+    if row.name == "/search":
+        _refuse_limits(words)
+    if row.name == "/report" and len(words) == 1 and re.fullmatch("#[0-9]{1,15}", words[0]):
+        raise Mistyped("The number of a message has no #.", f"Type /report {words[0][1:]}.")
     if row.name == "/invite" and len(words) == 2 and not any(word.startswith("#") for word in words):
         first, second = (word.rstrip(",;")[:40] for word in words)
         if is_room("#" + second) and first[:1].isalpha():
             advice = f"Type /invite {first} #{second}"
             advice += f"; for another person, type /invite {second}." if second[0].isalpha() else "."
             raise Mistyped("A room's name begins with '#'.", advice)
+
+
+def _refuse_limits(words: list[str]) -> None:
+    """Raise Mistyped for a person behind ``in:``, or a room behind ``from:``."""
+    for word in words:
+        limit, colon, name = word.partition(":")
+        if colon and limit.lower() == "in" and is_room("#" + name):
+            raise Mistyped("A room's name begins with '#'.", f"Type in:#{name}; or from:{name} for a person.")
+        if colon and limit.lower() == "from" and is_room(name):
+            raise Mistyped(f"{name} is a room, and from: is for a person.", f"Type in:{name}.")
 
 
 def _is_long_ban(words: list[str], seconds: int = 60) -> bool:

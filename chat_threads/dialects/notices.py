@@ -5,7 +5,7 @@ from __future__ import annotations
 from .editing import Wish
 
 REFUSED = "Your program sends whole lines only, so your line stays as it is."
-OWN_LINE = "Your program has a line of its own, which stays as it is."
+OWN_LINE = "Your program has a line of its own. In TinTin++, #split keeps it apart from what others say."
 UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
 MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
 TOO_MANY = "Your text is {} messages long, and here you may send one in {}. Nothing was sent. Make it shorter."

@@ -90,6 +90,8 @@ def search_page(event: events.SearchPage) -> tuple[str, ...]:
             hints.append(f"{what} comes right after {limit} without a space, as in {example}")
     if not event.messages and any(word.startswith("before:") for word in typed):
         hints.append("before: takes a room and a message's number, as in before:#lab2/17")
+    if not event.messages and not event.limits and len(typed) > 1 and typed[-2].lower() in ("from", "by"):
+        hints.append(f"For what a person said, type /search {' '.join([*typed[:-2], f'from:{typed[-1]}'])}")
     count = len(event.messages)
     found = f"{counted(count, 'message')} found for: {sought}" if count else f"Nothing was found for: {sought}"
     if event.more:

@@ -347,7 +347,7 @@ class TextDialect(Preferences):
         if self._mode is Mode.ASKED:
             return "/edit is not on yet: your program has been asked, and has not answered."
         if self._telnet.has_own_line:
-            return "/edit is off. It is not needed: your program has a line of its own."
+            return f"/edit is off. {OWN_LINE}"
         return "/edit is off. Over telnet, /edit on keeps your line whole while others talk."
 
     def draw(self, situation: Situation, line: bytes = b"") -> bytes:

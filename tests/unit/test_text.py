@@ -526,6 +526,9 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/kick #lab2 bob 2h", "/kick is for a minute. For longer, type /ban #lab2 bob 2h."),
         ("/who\n/rooms", "/who takes one line. Nothing was done. Send the lines one by one."),
         ("/leave\n#lab2", "/leave takes one line. Nothing was done. Send the lines one by one."),
+        ("/search hi in:lab2", "A room's name begins with '#'. Type in:#lab2; or from:lab2 for a person."),
+        ("/search From:#lab2", "#lab2 is a room, and from: is for a person. Type in:#lab2."),
+        ("/report #3", "The number of a message has no #. Type /report 3."),
         ("/op bob cy", "/op takes one name at a time. Type /op bob."),
         ("/nick 2 h", "A name has no spaces. Type /nick h2."),
         ("/delete 3", "A message is removed with /redact. Type /redact 3."),
@@ -1163,6 +1166,10 @@ SEEN = (
         ["* More than 1 match; the newest 1 for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
     ),
     (events.SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
+    (
+        events.SearchPage("it hangs from hans", (), False),
+        ["* Nothing was found for: it hangs from hans", "* For what a person said, type /search it hangs from:hans"],
+    ),
     (
         events.SearchPage("#lab2 hangs", (), False),
         ["* Nothing was found for: #lab2 hangs", "* To search in #lab2, type /search hangs in:#lab2"],
