@@ -53,7 +53,7 @@ from .sign_in import Login as Login
 from .sign_in import Register as Register
 from .sign_in import Unregister as Unregister
 from .usage import ALL as ALL
-from .usage import NUMBER, command
+from .usage import NUMBER, bare, command
 from .usage import Command as Command
 from .values import value
 
@@ -277,7 +277,7 @@ class Search(Command):
             if limit in limits:
                 return None
             words.remove(found[0])
-            limits[limit] = found[3] if limit == "from" else found[2] + found[3]
+            limits[limit] = bare(found[3]) if limit == "from" else found[2] + found[3]
         return cls(" ".join(words), limits.get("in"), limits.get("from"), limits.get("before")) if rest else None
 
 

@@ -147,6 +147,13 @@ def _keys(talk: Talk) -> KeyBindings:
         line = event.current_buffer
         line.delete(first_letter(line.document.text_after_cursor))
 
+    @keys.add(Keys.ControlU)
+    def erase_before(event: KeyPressEvent) -> None:  # all of it, as with /edit on; what is left would be said, too
+        line = event.current_buffer
+        erased = line.delete_before_cursor(line.cursor_position)
+        if erased and not talk.hidden:
+            event.app.clipboard.set_text(erased)
+
     @keys.add(Keys.BracketedPaste)
     def paste(event: KeyPressEvent) -> None:
         line = event.current_buffer
@@ -246,6 +253,11 @@ def _leave_no_row(app: Any) -> None:
     app.before_render += before_render
 
 
+def _most_rows(rows: int) -> int:
+    """How many rows of a window the line may take."""
+    return max(1, rows // 2)
+
+
 def _leave_rows_above(session: PromptSession[str]) -> None:
     """Let the line take half of the rows at most, so that one sees what others say. Besides, some terminals take a
     program that erases the whole window for one that clears it, and keep what was there in their scrollback."""
@@ -253,7 +265,7 @@ def _leave_rows_above(session: PromptSession[str]) -> None:
     usual = window.height
 
     def height() -> Dimension:
-        most = max(1, session.app.output.get_size().rows // 2)
+        most = _most_rows(session.app.output.get_size().rows)
         least = to_dimension(usual).min
         return Dimension(min=min(least, most), max=most)
 
@@ -300,6 +312,7 @@ class Screen:
                 erase_when_done=True,
                 key_bindings=_keys(self._talk),
                 input_processors=[_Letters(self._talk)],
+                wrap_lines=Condition(self._wraps),
             )
             _leave_no_row(self._session.app)
             _leave_rows_above(self._session)
@@ -324,6 +337,14 @@ class Screen:
                 self._chat.close()
                 shower.join()
         return self._talk
+
+    def _wraps(self) -> bool:
+        """Whether long lines are wrapped. Otherwise each takes one row: prompt_toolkit shows a line above the cursor's
+        as a whole or not at all, so most of a long text would be out of sight."""
+        lines = self._session.default_buffer.text.split("\n")
+        size = self._session.app.output.get_size()
+        most, width = _most_rows(size.rows), max(1, size.columns - len(HIDDEN))
+        return len(lines) == 1 or sum(1 + len(line) * (1 + (not line.isascii())) // width for line in lines) <= most
 
     def _note_beginning(self, line: Buffer) -> None:
         if self._blank and line.text:
@@ -353,6 +374,9 @@ class Screen:
         talk, around, chat = self._talk, self._talk.around, self._chat
         state = "connected" if chat.online else "not connected: trying to reconnect"
         waiting = f"{count} waiting" if (count := len(talk.waiting(LATE))) else ""
+        lines = self._session.default_buffer.text.count("\n") + 1
+        if lines > 1:  # maybe not all of them are in sight
+            waiting = f"{waiting}   {lines} lines typed".lstrip()
         people = around.people.get(fold(around.room), 1) if around.room else 0
         how_many = f"{people} {'person' if people == 1 else 'people'}" if people else ""
         return bottom(chat.name, around.room or "in no room", how_many, state, waiting, self._columns)

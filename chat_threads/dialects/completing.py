@@ -21,6 +21,10 @@ class Known(Enum):
     MEMBERS = "the people in a room"
     PEOPLE = "the same, and then everybody"
     IGNORED = "those whom the person ignores"
+    BANNED = "those who are banned from a room"
+    MUTED = "those who are muted in it"
+    INVITED = "those who are invited to it"
+    OPERATORS = "its operators"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,12 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     option: values.split("|") if "|" in values else ()
     for option, values in re.findall(r"/set (\w+) ([^ :,]+)", commands.SetOption.row.more)
 } | {"zone": ("server", "UTC")}
+_LISTED: Mapping[type[commands.Command], Known] = {
+    commands.Unban: Known.BANNED,
+    commands.Unmute: Known.MUTED,
+    commands.Uninvite: Known.INVITED,
+    commands.Deop: Known.OPERATORS,
+}
 _RULES: dict[str, list[str]] = {}  # the settings of a room, each with the words that may follow
 for _rule, _more in re.findall(r"/room ([a-z-]+)(?: ([a-z]+))?", commands.Room.row.more):
     _RULES.setdefault(_rule, []).extend([_more] if _more else [])
@@ -117,7 +127,8 @@ def _in_place(kind: type[commands.Command], typed: Sequence[str], word: str) -> 
         return Goal(word, Known.OWN_ROOMS if kind in _OWN_ROOMS else Known.ROOMS)
     if place.startswith("NAME"):
         at = "@" * word.startswith("@")
-        return Goal(word.removeprefix("@"), Known.MEMBERS if kind is commands.Kick else Known.PEOPLE, (), at, room)
+        known = _LISTED.get(kind, Known.MEMBERS if kind is commands.Kick else Known.PEOPLE)
+        return Goal(word.removeprefix("@"), known, (), at, room)
     return _in_text(word) if _is_text([place]) and word else Goal(word)
 
 

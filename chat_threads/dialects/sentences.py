@@ -71,6 +71,10 @@ def history_page(event: events.HistoryPage) -> str:
 _NO_QUOTES = str.maketrans(dict.fromkeys('"“”„«»'))
 
 
+def _without_last(words: list[str], *unwanted: str) -> list[str]:
+    return words[:-1] if words and words[-1].lower() in unwanted else words
+
+
 def search_page(event: events.SearchPage) -> tuple[str, ...]:
     """What was found; and how to search for what was perhaps meant."""
     hints = []
@@ -82,7 +86,8 @@ def search_page(event: events.SearchPage) -> tuple[str, ...]:
         hints.append(f"Quotes are searched for as they are. Without them: /search {plain}")
     rooms = [word for word in event.words.split() if is_room(word)]
     if rooms and not event.messages and not event.limits:
-        words = " ".join(word for word in event.words.split() if word not in (rooms[0], "in:"))
+        words, _, more = event.words.partition(rooms[0])
+        words = " ".join([*_without_last(words.split(), "in", "in:"), *more.split()])
         hints.append(f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
     typed = event.words.split()
     for limit, what, example in (("in:", "A room", "in:#lab2"), ("from:", "A name", "from:ann")):

@@ -7,6 +7,7 @@ import re
 from .. import commands
 from ..errors import BadName, ChatError, TextTooLong, UnknownCommand, Usage
 from ..rules import TAB, TEXT_LENGTH, check_name, clean_lines, fold, in_messages, is_room, nearest, without_sequences
+from ..usage import bare
 from . import clock
 from .asking import may_have_password
 from .mistyped import Mistyped, refuse_confused, refuse_foreign, what_is_wrong
@@ -84,8 +85,10 @@ def parse_line(line: str) -> commands.Command | None:
         return commands.Help(asked.row.name)
     if "/" in word[1:] or word == "/":
         advice = "To say this one, put another / in front of it."
-        if "\n" in line:  # a // before several lines is a comment
+        if "\n" in line:  # a // before several lines is a comment, and so is one before a space
             advice = "To say these lines, put a space in front of them."
+        elif word == "/":
+            advice = "To say this one, put a space in front of it."
         raise Mistyped("A line that begins with / is a command.", advice)
     words = rest.split()
     refuse_foreign(word.lower(), words)
@@ -201,21 +204,24 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
 # As the server makes them: 16 bytes in base64 leave two bits for the last letter. Less than 1 % have none of the first.
 _TOKEN = re.compile(r"(?=.*[0-9_-])(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9_-]{21}[AQgw]")
 _TAKE_TOKENS = (commands.Resume, commands.BecomeOperator)
-_TOKENS = frozenset((22, *(len(kind.row.name) + 22 for kind in _TAKE_TOKENS)))  # characters of a line with a token
+_BEFORE_TOKENS = ("token", *(kind.row.name[1:] for kind in _TAKE_TOKENS))
+_TOKENS = frozenset((22, *(len(word) + 23 for word in _BEFORE_TOKENS)))  # characters of a line with a token
 
 
 def _refuse_token(line: str) -> None:
     """Raise Mistyped for a token that stands alone, or behind a command without its /: it must not be shown to all."""
     word, blank, token = line.rpartition(" ")
-    if _TOKEN.fullmatch(token) and (not blank or any(word.lower() == kind.row.name[1:] for kind in _TAKE_TOKENS)):
-        name = f"/{word.lower() or 'resume'}"
+    if _TOKEN.fullmatch(token) and (
+        not blank or word.lower() in ("token", *(kind.row.name[1:] for kind in _TAKE_TOKENS))
+    ):
+        name = f"/{word.lower() or 'resume'}".replace("token", "resume")
         raise Mistyped("That looks like a token, which is secret. Nothing was sent.", f"Type {name} and the token.")
 
 
 _ASK = {kind.row.name[1:]: kind.row.name for kind in commands.ASKS}  # the commands that ask for a password
-_INITIALS = frozenset(first for word in (*_ASK, "msg") for first in (word[0], word[0].upper()))
+_INITIALS = frozenset(first for word in (*_ASK, "msg", "pm", "w") for first in (word[0], word[0].upper()))
 _NO_NAME = "me|us|you|him|her|them|it|the|a|an|this|that|my|our|your|his|their|if|when|for|and|or"
-_PRIVATE = re.compile(rf"msg (?!(?:{_NO_NAME})\b)@?[^\W\d_]\S* +\S", re.IGNORECASE)
+_PRIVATE = re.compile(rf"(msg|pm|w) (?!(?:{_NO_NAME})\b)@?[^\W\d_]\S* +\S", re.IGNORECASE)
 
 
 def _refuse_slashless(line: str) -> None:
@@ -224,8 +230,8 @@ def _refuse_slashless(line: str) -> None:
     if name := _with_password(line):
         advice = f"Type {name} alone, and the password when you are asked. If it is none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
-    if _PRIVATE.match(line):
-        advice = "Begin the line with /msg; or with a space, if all may read it."
+    if found := _PRIVATE.match(line):
+        advice = f"Begin the line with /{found[1].lower()}; or with a space, if all may read it."
         raise Mistyped("That looks like a private line, but lacks its /. Nothing was sent.", advice)
 
 
@@ -310,7 +316,7 @@ def parse_name(line: str) -> commands.Command | None:
     if len(words) == 3 and words[1] == "#":
         words = [words[0], "#" + words[2]]
     if len(words) == 2 and words[1].startswith("#"):
-        return commands.Hello(words[0], words[1])
+        return commands.Hello(bare(words[0]), words[1])
     if found := _INTRODUCTION.fullmatch(" ".join(words)):
         raise Mistyped("Type only your name.", f"If it is {found[1]}, type {found[1]}.")
     name, sign, room = words[0].partition("#")

@@ -42,6 +42,8 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     event = events.Notice(said, name="" if number else about, room=room.name)
     operators = [*_who_see(context, session, room, "" if number else about, accused)]
     shown = ", and shown to the operators who are here" if operators else " for operators who come later"
+    if not operators and rank(room, session):
+        shown = ", and listed with what operators did"
     unknown = "" if number or accused else f" Nobody is called {about} now."
     done = events.Notice(f"Your report is kept{shown}.{unknown}", room=room.name)
     told = ((tuple(operators), event), answered(session, done))

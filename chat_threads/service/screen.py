@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable, Iterable
 from typing import TypeGuard
 
 from .. import commands, events
@@ -11,6 +12,7 @@ from ..dialects.base import Dialect
 from ..dialects.completing import Goal, Known, goal
 from ..dialects.screen import Situation
 from ..dialects.text import TextDialect
+from ..governance import Governance
 from ..rules import fold
 from ..session import Session
 from ..wire import IDLE
@@ -131,6 +133,14 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
     return wanted.fitting([*wanted.words, *_known(context, session, wanted)], MOST)
 
 
+_LISTS: dict[Known, Callable[[Governance], Iterable[str]]] = {
+    Known.BANNED: lambda rules: (each.name for each in rules.bans),
+    Known.MUTED: lambda rules: (each.name for each in rules.mutes),
+    Known.INVITED: lambda rules: rules.invited.values(),
+    Known.OPERATORS: lambda rules: rules.operators.values(),
+}
+
+
 def _known(context: Context, session: Session, wanted: Goal) -> list[str]:
     """What the person may mean, and what is not always the same."""
     known, publisher = wanted.known, context.publisher
@@ -142,6 +152,10 @@ def _known(context: Context, session: Session, wanted: Goal) -> list[str]:
         found += [*publisher.rooms_of(session), *publisher.beginning(fold(wanted.start), MOST, session)]
     elif known is Known.IGNORED:
         found += session.profile.ignored.values()
+    elif known in _LISTS:
+        room = publisher.get(wanted.room) if wanted.room else publisher.peek_current(session)
+        if room and governing.rank(room, session):
+            found += [name for name in _LISTS[known](governing.rules_of(room)) if name != session.name]
     elif known is not Known.NOTHING:
         room = publisher.get(wanted.room) if wanted.room else publisher.peek_current(session)
         found += publisher.names(room) if room and room.name in publisher.rooms_of(session) else []

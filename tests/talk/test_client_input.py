@@ -502,3 +502,24 @@ def test_a_paste_into_the_terminal_client_is_text_unless_it_begins_with_a_comman
     ann.expect(r"^\* You are in #lab, and nobody else is\.")
     said = [(each.sender, each.text) for each in whole(connect(server, "bob"), "#lobby")]
     assert said == [("ann", "one\n/quit\n /quit /nick eve\n  three"), ("ann", "waves\n    /quit")]
+
+
+def test_a_paste_with_a_long_line_is_seen_and_ctrl_u_erases_all_of_it(
+    server: Any, screen: Callable[..., Tmux], connect: Callable[..., Any]
+) -> None:
+    ann = screen(server, "ann")
+    paste(ann, "intro\n" + "word " * 180 + "\nend")
+    ann.expect("^> intro$", "^word word", "^end$", r"connected   3 lines typed$")
+    ann.keys("C-u")
+    ann.expect("^>$", "connected$")
+    paste(ann, "word " * 180)  # one line is wrapped, and so are several that have room
+    ann.expect("^> word word", "^d word word", "^d$")
+    ann.keys("C-u", "C-y", "Home", "C-k")
+    ann.expect("^>$")
+    ann.enter("/away")
+    ann.expect("You are away")
+    paste(ann, "one\ntwo")
+    ann.keys("C-u")
+    ann.enter("after")
+    ann.expect("ann: after$")
+    assert [each.text for each in whole(connect(server, "bob"), "#lobby")] == ["after"]

@@ -571,7 +571,7 @@ def test_tab_offers_what_the_command_takes(server):
     for lines, found in (
         ("b|hello b|/msg b|/invite b|/msg cy is b|/topic b|/search b", ["bob"]),
         ("/kick |/kick #lobby |/kick #lobby b|/lab slow b", ["bob"]),
-        ("/msg c|/ignore c|/unignore c|/unban c|/op #lobby c", ["cy"]),
+        ("/msg c|/ignore c|/unignore c|/op #lobby c", ["cy"]),
         ("c|hi |bob: |/unignore b|/nick b|/set b b|/edit b|/join b|/resume b|/create #c|hi /j|/msg bob |/room b", []),
         ("/kick c|/kick #cellar c|/me |/away |/set replay |/lab slow bob |/history 5 |/room keep 30 |/edit on ", []),
         ("/join #c|see #c|/room #c|/redact 3 #c", ["#cellar"]),
@@ -600,6 +600,28 @@ def test_tab_offers_what_the_command_takes(server):
     ):
         for line in lines.split("|"):
             assert offered(line) == found, line
+
+
+def test_tab_offers_those_for_whom_something_can_be_undone(server):
+    ann, bob, _ = server.clients_named("ann", "bob", "cy")
+    ann.ask("/create #mine")
+    ann.ask("/room invite-only")
+    for line in ("/ban bob", "/mute cy", "/invite cy"):
+        ann.ask(line)
+    bob.send("/quit")
+    context = server.chat.server.service._context
+
+    def offered(line, name="ann"):
+        return screen._candidates(context, server.chat.sessions.named(name), line)
+
+    assert (offered("/unban "), offered("/unmute c"), offered("/uninvite "), offered("/deop ")) == (
+        ["bob"],
+        ["cy"],
+        ["cy"],
+        [],
+    )
+    assert offered("/unban #mine b") == ["bob"]
+    assert offered("/unban #mine b", "cy") == []
 
 
 def test_an_invitation_says_how_to_follow_it(server):

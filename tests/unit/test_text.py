@@ -88,9 +88,9 @@ def test_a_line_is_the_command_that_the_table_says(line, command):
     assert parse_line(line) == command
 
 
-@pytest.mark.parametrize("word", ["", "resume ", "Operator "])
+@pytest.mark.parametrize("word", ["", "resume ", "Operator ", "token "])
 def test_a_token_that_stands_alone_is_neither_said_nor_taken_as_a_name(word):
-    name = word.lower() or "resume "
+    name = "operator " if word == "Operator " else "resume "
     for parse in (parse_line, parse_name):
         with pytest.raises(Mistyped) as refused:
             parse(f"{word}cMAQvkElFNtI6_FQvRl_Kw")
@@ -122,14 +122,18 @@ def test_a_password_behind_a_command_without_its_slash_is_neither_said_nor_shown
     assert parse_line(f" {line}") == commands.Say(f" {line}")  # as the advice says
 
 
-@pytest.mark.parametrize("line", ["msg bob hi", "Msg @Bob, hi", "MSG Łukasz  hi", "msg bob a\nb"])
+@pytest.mark.parametrize(
+    "line", ["msg bob hi", "Msg @Bob, hi", "MSG Łukasz  hi", "msg bob a\nb", "pm bob hi", "w bob hi"]
+)
 def test_a_private_line_without_its_slash_is_not_said(line):
     with pytest.raises(Mistyped, match="That looks like a private line"):
         parse_line(line)
     assert parse_line(f" {line}") == commands.Say(f" {line}")  # as the advice says
 
 
-@pytest.mark.parametrize("line", ["msg me when you are there", "msg", "msg bob", "message bob please", "msg: it works"])
+@pytest.mark.parametrize(
+    "line", ["msg me when you are there", "msg", "msg bob", "message bob please", "msg: it works", "pm me", "w me too"]
+)
 def test_a_sentence_that_begins_like_a_private_line_is_said(line):
     assert parse_line(line) == commands.Say(line)
 
@@ -492,7 +496,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
             "/help #lab2",
             "#lab2 is a room, and /help is about commands. /room #lab2 shows its rules, /who #lab2 who is there.",
         ),
-        ("/ hello", "A line that begins with / is a command. To say this one, put another / in front of it."),
+        ("/ hello", "A line that begins with / is a command. To say this one, put a space in front of it."),
         *(
             (
                 f"/history {page}",
@@ -526,6 +530,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/kick #lab2 bob 2h", "/kick is for a minute. For longer, type /ban #lab2 bob 2h."),
         ("/who\n/rooms", "/who takes one line. Nothing was done. Send the lines one by one."),
         ("/leave\n#lab2", "/leave takes one line. Nothing was done. Send the lines one by one."),
+        ("/ x", "A line that begins with / is a command. To say this one, put a space in front of it."),
         ("/search hi in:lab2", "A room's name begins with '#'. Type in:#lab2; or from:lab2 for a person."),
         ("/search From:#lab2", "#lab2 is a room, and from: is for a person. Type in:#lab2."),
         ("/report #3", "The number of a message has no #. Type /report 3."),
@@ -1173,6 +1178,10 @@ SEEN = (
     (
         events.SearchPage("#lab2 hangs", (), False),
         ["* Nothing was found for: #lab2 hangs", "* To search in #lab2, type /search hangs in:#lab2"],
+    ),
+    (
+        events.SearchPage("a hang in #lab2 now", (), False),
+        ["* Nothing was found for: a hang in #lab2 now", "* To search in #lab2, type /search a hang now in:#lab2"],
     ),
     (
         events.SearchPage("hangs in: #lab2", (), False),
