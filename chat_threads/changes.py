@@ -83,7 +83,7 @@ class Set(Change):
             raise NotOperator(asked.room, before.rulers(asked.room))
         fields = read_setting(self.setting)
         if "keep" in fields and asked.rank < Rank.OWNER:  # it deletes messages
-            raise NotOwner(asked.room)
+            raise _not_owner(before, asked)
         after = replace(before, **fields)
         if after.invite_only != before.invite_only:
             invited = {**before.invited, **dict(self.present)} if after.invite_only else {}
@@ -160,7 +160,7 @@ class Appoint(Change):
 
     def applied(self, before: Governance, asked: Asked) -> Governance:
         if asked.rank < Rank.OWNER:
-            raise NotOwner(asked.room)
+            raise _not_owner(before, asked)
         operators = {**_without(before.operators, *self.gone), self.person.identity: self.person.name}
         if len(operators) > OPERATORS:
             raise ListFull(asked.room, OPERATORS, "operators")
@@ -179,7 +179,7 @@ class Dismiss(Change):
     def applied(self, before: Governance, asked: Asked) -> Governance:
         found = _named(before.operators, self.person)
         if asked.rank < Rank.OWNER and (found is None or found != asked.by.identity):
-            raise NotOwner(asked.room)
+            raise _not_owner(before, asked)
         if found is None:
             raise NoOperator(self.person.name, asked.room)
         return replace(before, operators=_without(before.operators, found))
@@ -190,6 +190,10 @@ class Dismiss(Change):
 
     def shown(self, asked: Asked, after: Governance) -> events.Event:
         return events.Moderated(asked.room, asked.by.name, "deop", self.person.name)
+
+
+def _not_owner(before: Governance, asked: Asked) -> NotOwner | NotServerOperator:
+    return NotOwner(asked.room) if before.owner else NotServerOperator()
 
 
 def _named(people: Mapping[int, str], person: Somebody) -> int | None:

@@ -164,9 +164,12 @@ def _keys(talk: Talk) -> KeyBindings:
         else:
             talk.tell(TOO_MUCH)
 
-    @keys.add(Keys.ControlC, filter=Condition(lambda: talk.erased or get_app().current_buffer.text != ""))
-    def erase(event: KeyPressEvent) -> None:  # as with /edit on; without a text, Ctrl-C leaves
+    @keys.add(Keys.ControlC, filter=Condition(lambda: talk.erased or talk.asks or get_app().current_buffer.text != ""))
+    def erase(event: KeyPressEvent) -> None:  # as with /edit on; without a text, Ctrl-C leaves, or ends a question
         line = event.current_buffer
+        if talk.asks and not line.text:
+            line.validate_and_handle()
+            return
         talk.erased = line.text != ""
         line.reset()
         line.on_text_changed.fire()  # what is typed next is another line

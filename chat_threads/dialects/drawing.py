@@ -41,9 +41,9 @@ class Drawing:
         self._shows: object = None  # what ``draw`` was last given
 
     @property
-    def column(self) -> int:
-        """The cursor's column, counted from 1."""
-        return 1 + (columns(self._drawn[0]) if self._drawn else 0)
+    def before(self) -> str:
+        """What stands before the cursor, as it was drawn last."""
+        return self._drawn[0] if self._drawn else ""
 
     def forget(self) -> None:
         """The row may show anything: draw everything next time."""
@@ -133,6 +133,15 @@ def _new_in(rooms: Sequence[str], most: int) -> str:
         whole = said + " …" * (count < len(rooms))
     number = f"{len(rooms)} new" if rooms else ""
     return whole or (number if len(number) <= most else "")
+
+
+def wrapped(text: str, width: int) -> tuple[int, int]:
+    """How many rows of this width are above the last one of a text that a terminal wraps, and how many columns of that
+    one it takes. A wide letter that does not fit begins the next row."""
+    above, taken = 0, 0
+    for size in map(_columns, _letters(text)):
+        above, taken = (above + 1, size) if taken + size > width else (above, taken + size)
+    return (above + 1, 0) if taken == width else (above, taken)
 
 
 def _fits(text: str, room: int) -> bool:

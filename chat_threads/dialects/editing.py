@@ -84,9 +84,9 @@ class Editing:
         return self._stale
 
     @property
-    def column(self) -> int:
-        """The cursor's column, counted from 1, as the line was drawn last."""
-        return self._drawing.column
+    def before(self) -> str:
+        """What stands before the cursor, as the line was drawn last."""
+        return self._drawing.before
 
     def take_pressed(self) -> bool:
         """Whether a person has pressed a key since the last call; what the terminal sends by itself is none."""

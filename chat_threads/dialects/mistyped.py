@@ -31,6 +31,8 @@ def refuse_confused(row: Row, words: list[str]) -> None:
             raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
         room = words[0][:40]
         advice = f"/join {room} goes there."
+        if row.name == "/ignore":
+            advice = f"/leave {room} leaves it."
         if row.name == "/whois":
             advice = f"/who {room} lists who is there."
         elif "[#room]" in row.places:

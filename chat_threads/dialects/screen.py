@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from .drawing import status
+from .drawing import status, wrapped
 from .editing import Editing
 from .options import ECHO, IAC, SGA, WONT
 from .telnet import within
@@ -112,7 +112,9 @@ class Screen:
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._used = False  # whether keys have come since the last ``freshen``
         self._fresh = 0.0  # when both lines were drawn again for that, by the clock of Situation
-        self._was: tuple[int, int] | None = None  # before the window changed: the cursor's column, and the rows
+        self._was: tuple[str, int] | None = (
+            None  # before the window changed: what stood before the cursor, and the rows
+        )
         self._unseen = unseen
         self._size = size  # as the client told it: a terminal moves its contents even if the one within bounds stays
         self._columns, self._rows = within(size)
@@ -150,7 +152,7 @@ class Screen:
     def resize(self, size: tuple[int, int]) -> None:
         """The window has another size, and the terminal has moved its contents, with the cursor."""
         if size != self._size:
-            self._was = self._was or (self.editing.column, self._rows)
+            self._was = self._was or (self.editing.before, self._rows)
             self._size, (self._columns, self._rows) = size, within(size)
             self.question, self._cursor = Question.DUE, None
             self._draw_again(_ERASE)
@@ -239,21 +241,21 @@ class Screen:
         down = self._rows - _BELOW - used
         return "\n" * (down + 1) + (f"\x1b[H\x1b[{down}L" if down else "")
 
-    def _move(self, silent: float, drawn: int, rows: int) -> str:
-        """Make way for the two lines in a window that has changed: it had ``rows``, and the cursor was in the column
-        ``drawn``. The terminal has moved what is there, and the cursor is still in the line's row.
+    def _move(self, silent: float, before: str, rows: int) -> str:
+        """Make way for the two lines in a window that has changed: it had ``rows``, and this stood ``before`` the
+        cursor. The terminal has moved what is there, and the cursor is still in the line's row.
 
         In a narrower window, the two lines may have wrapped, and pushed rows at the top into the scrollback. A blank
         row there would be in the middle of what was said, so the rows that become free stay above the line. If there
         are free rows because the window is taller, the terminal had no more rows to show: they go to the top.
         """
-        before = self._asked_at.silent
-        if silent < before or before < _moment(silent - before if self._cursor else None):
+        was_silent = self._asked_at.silent
+        if silent < was_silent or was_silent < _moment(silent - was_silent if self._cursor else None):
             return _SCROLL
         if not self._cursor:
             return _ERASE
         row, column = self._cursor
-        above, left = divmod(drawn - 1, self._columns)
+        above, left = wrapped(before, self._columns)
         wraps = column == left + 1 != self._columns  # whether the terminal has wrapped the line before the cursor
         begins = max(1, row - above) if wraps else row
         down = min(self._rows - rows, self._rows - 1 - row)

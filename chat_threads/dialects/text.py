@@ -13,11 +13,11 @@ from enum import Enum
 
 from .. import commands, events
 from ..errors import ChatError, LineTooLong, NotUtf8
+from . import notices
 from .amounts import time_span
 from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
-from .notices import LOST, LOST_AGAIN, MOVED, OF_KEYS, OFFER, OTHER_NAME, OWN_LINE, REFUSED, SHOWN, TOO_MANY, UNANSWERED
 from .preferences import Preferences
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import typed
@@ -25,6 +25,7 @@ from .telnet import RETURN, LineEditor, Signal, Telnet, within
 from .typed import (
     HINTS,
     UNSLASHED,
+    has_cursor_keys,
     hint,
     is_for_the_room,
     is_shown,
@@ -36,10 +37,6 @@ from .typed import (
 
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 EDIT = "/edit"  # among the settings that are kept
-LOST_LETTER = (
-    "Your telnet has lost a letter, where \ufffd stands, so nothing was sent. Erase that, and type the letter again. If"
-    " it is lost again, connect again, and add -E to telnet's options."
-)
 LETTER = 1.0  # seconds in which all bytes of a character come
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
@@ -98,6 +95,8 @@ class TextDialect(Preferences):
         self._hiding = False  # whether what is typed must not be seen
         self._told_shown = False  # whether the person was told that it was seen
         self._offered = False  # whether the person was told of /edit, or need not be
+        self._told_of_keys = False  # whether the person was told that arrows and the like need it
+        self._told_keys = False  # whether the person was told that keys such as arrows need /edit
         self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
 
@@ -138,6 +137,9 @@ class TextDialect(Preferences):
                     return request
             elif item is Signal.ANSWERS:
                 self._make_offer()
+            elif item is Signal.INTERRUPT and self._form is not None:
+                if request := self._request(b""):
+                    return request
             elif isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             else:
@@ -174,6 +176,9 @@ class TextDialect(Preferences):
                 self._tell(told)
         except ChatError as error:
             return Request(error.without_stack())
+        if "\x1b" in text and not self._told_of_keys and self._name and has_cursor_keys(text):
+            self._told_of_keys = True
+            self._tell(notices.CURSOR_KEYS)
         return None if command is None else Request(command)
 
     def admitted(self, name: str) -> None:
@@ -190,7 +195,7 @@ class TextDialect(Preferences):
         ):
             return ""
         self._offered = True
-        return OFFER
+        return notices.OFFER
 
     # --- questions ------------------------------------------------------------------------------------------
 
@@ -230,14 +235,14 @@ class TextDialect(Preferences):
     def _take_answer(self, form: Form, line: bytes | None) -> Request | None:
         if line and self._hiding and not self._told_shown and self._telnet.shows:
             self._told_shown = True
-            self._tell(SHOWN)
+            self._tell(notices.SHOWN)
         try:
             why = "That was too long." if line is None else form.answer(line.decode("utf-8"))
         except UnicodeDecodeError:
             why = "That was not UTF-8."
         command = None if form.ended else form.command
         if form.ended:
-            self._tell(why if self._name else OTHER_NAME)
+            self._tell(why if self._name else notices.OTHER_NAME)
         elif why:
             self._send(self.views.own.encode((events.Problem("", why),)))
         if not form.ended and command is None:
@@ -281,7 +286,7 @@ class TextDialect(Preferences):
             self._editor = LineEditor(LINE)
             asked = self._telnet.forget_line()
             self._send(asked)
-            self._tell(LOST if asked else LOST_AGAIN)
+            self._tell(notices.LOST if asked else notices.LOST_AGAIN)
             self.pending = self._telnet.pending
         if self._mode is Mode.ASKED and self._form is None:
             self._unanswered()
@@ -307,19 +312,19 @@ class TextDialect(Preferences):
         self._edits = on and not self._telnet.has_own_line
         if on and self._mode is Mode.LINES:
             if self._telnet.has_own_line:
-                return OWN_LINE
+                return notices.OWN_LINE
             self._mode = Mode.ASKED
             self._send(self._telnet.ask_key_by_key())
             if self._telnet.key_by_key:
                 self._changed()
             return "Your program is asked to send each key as you press it."
         if on:
-            asked = UNANSWERED if self._mode is Mode.SILENT else "Your program has been asked already."
+            asked = notices.UNANSWERED if self._mode is Mode.SILENT else "Your program has been asked already."
             return "/edit is on already." if self._mode is Mode.KEYS else asked
         if self._mode is Mode.LINES:
             return "/edit is off already."
         if self._mode is Mode.SILENT:  # it has perhaps just been found out, by this line
-            self._found = [each for each in self._found if each != events.WireBytes(self._said(UNANSWERED))]
+            self._found = [each for each in self._found if each != events.WireBytes(self._said(notices.UNANSWERED))]
         goes_on = "again" if self._mode is Mode.KEYS else "as before"
         self._to_lines()
         return f"Your program sends whole lines {goes_on}."
@@ -343,11 +348,11 @@ class TextDialect(Preferences):
         if self._mode is Mode.KEYS:
             return "/edit is on. /edit off ends it."
         if self._mode is Mode.SILENT:
-            return UNANSWERED
+            return notices.UNANSWERED
         if self._mode is Mode.ASKED:
             return "/edit is not on yet: your program has been asked, and has not answered."
         if self._telnet.has_own_line:
-            return f"/edit is off. {OWN_LINE}"
+            return f"/edit is off. {notices.OWN_LINE}"
         return "/edit is off. Over telnet, /edit on keeps your line whole while others talk."
 
     def draw(self, situation: Situation, line: bytes = b"") -> bytes:
@@ -397,7 +402,7 @@ class TextDialect(Preferences):
             self._note = "Your line stays whole now. Tab completes, Up goes back, /edit off ends it."
         elif self._mode is not Mode.LINES and keys is False:
             self._to_lines()
-            self._tell(OWN_LINE if self._telnet.has_own_line else REFUSED)
+            self._tell(notices.OWN_LINE if self._telnet.has_own_line else notices.REFUSED)
         columns, fits = within(self._telnet.size)[0], self._telnet.knows_columns
         begun = self._style.screen or not self.waits
         self._set_style(columns=columns, fits=fits, screen=self._mode is Mode.KEYS and begun)
@@ -425,7 +430,7 @@ class TextDialect(Preferences):
 
     def _unanswered(self) -> None:
         self._mode = Mode.SILENT
-        self._tell(UNANSWERED)
+        self._tell(notices.UNANSWERED)
 
     def _next_of_keys(self, keys: Editing) -> Request | events.WireBytes | None:
         """The next thing that the keys so far come to."""
@@ -437,6 +442,9 @@ class TextDialect(Preferences):
             if type(item) is bytes:
                 self._obeyed = item.startswith(b"/") or self._form is not None
                 if request := self._request(item):
+                    return request
+            elif item in (Wish.LEAVE, Wish.STAY) and self._form is not None:
+                if request := self._request(b""):
                     return request
             elif item is Wish.LEAVE:
                 return Request(commands.Quit())
@@ -453,18 +461,18 @@ class TextDialect(Preferences):
                     return Request(problem)
                 if "\ufffd" in text:
                     keys.hold()
-                    return events.WireBytes(self._said(LOST_LETTER))
+                    return events.WireBytes(self._said(notices.LOST_LETTER))
                 moved = self._screen.moved()
                 if moved and is_for_the_room(text) and not self._screen.is_confirmed(text):
                     keys.hold()
-                    return events.WireBytes(self._said(MOVED.format(*moved)))
+                    return events.WireBytes(self._said(notices.MOVED.format(*moved)))
                 if "\n" in text and (seconds := self._slow()) and (count := messages_in(text)) > 1:
                     keys.hold()
-                    return events.WireBytes(self._said(TOO_MANY.format(count, time_span(seconds))))
+                    return events.WireBytes(self._said(notices.TOO_MANY.format(count, time_span(seconds))))
                 if "/" in text and self._form is None and is_shown(text):
                     return events.WireBytes(above(self.typed(text).encode("utf-8", "replace")))
-            elif item in OF_KEYS:
-                return events.WireBytes(self._said(OF_KEYS[item]))
+            elif item in notices.OF_KEYS:
+                return events.WireBytes(self._said(notices.OF_KEYS[item]))
             else:
                 if item is Wish.REDRAW:
                     self._screen.redraw()
@@ -477,7 +485,7 @@ class TextDialect(Preferences):
         """Say to a person whose client speaks telnet that lines can be edited, once."""
         if self._telnet.answers and self._name and self._form is None and not self._offered:
             if self._mode is Mode.LINES and not self._telnet.has_own_line:
-                self._tell(OFFER)
+                self._tell(notices.OFFER)
             self._offered = True
 
     def _tell(self, text: str) -> None:

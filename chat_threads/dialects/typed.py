@@ -44,6 +44,14 @@ def hint(line: str) -> str:
     return f"If you meant the command, type /{line}." if meant else HINTS.get(line, "")
 
 
+_CURSOR_KEY = re.compile(r"\x1b[\[O](?:[ABCDHF]|[1-8]~)")
+
+
+def has_cursor_keys(line: str) -> bool:
+    """Whether a line has what a terminal sends for a key such as an arrow."""
+    return _CURSOR_KEY.search(line) is not None
+
+
 _SLASHES = "／、・"  # what input methods for Chinese and Japanese give for the key of the /
 _MAY_BEGIN = f" /{_SLASHES}"
 _BLANK = re.compile("[ \u3000]+")

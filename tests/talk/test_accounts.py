@@ -90,6 +90,10 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     again.expect("You are in #lab")
     assert ann.rest()[-1] == "! You reconnected elsewhere; this connection is closed. Goodbye."
     assert "* Logged in: the name belongs to an account." in again.ask("/whois ann")
+    again.send("/password")
+    again.expect("* Type your password")
+    again.send_bytes(b"\xff\xf4")  # telnet's IAC IP: Ctrl-C
+    again.expect("* Nothing was typed, so nothing was changed.")
     again.send("/password", "/quit")
     assert again.rest()[-1].startswith("* Goodbye")
 
@@ -831,6 +835,10 @@ def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor
     ann.expect("pia joined")
     ann.enter("/register")
     ann.expect("Choose a password", r"^password \(not shown\): *$")
+    ann.keys("x", "C-c", "C-c")
+    ann.expect("Nothing was typed, so nothing was changed", "^> *$")
+    ann.enter("/register")
+    ann.expect("Nothing was typed", "Choose a password", r"^password \(not shown\): *$")
     ann.keys("Tab")  # completes no name here
     ann.enter(SECRET)
     ann.expect("Type it once more")
@@ -859,6 +867,10 @@ def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor
     bob.expect("stays whole")
     bob.enter("/password")
     bob.expect("Type your password", r"^password \(not shown\): *$")
+    bob.keys("x", "C-c", "C-c")
+    bob.expect("Nothing was typed, so nothing was changed", "^> *$")
+    bob.enter("/password")
+    bob.expect("Nothing was typed", "Type your password", r"^password \(not shown\): *$")
     bob.enter(SECRET)
     bob.expect("Type the new password")
     bob.enter(OTHER)

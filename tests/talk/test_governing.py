@@ -307,6 +307,12 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.expect("! Message 2 of #lab is from ann, under another token. If that was you, /resume TOKEN first.")
 
 
+def test_in_a_room_of_nobody_members_are_told_who_may_make_operators(server: Running) -> None:
+    ann, _ = server.clients_named("ann", "bob")
+    for line in ("/op bob", "/deop bob"):
+        assert ann.ask(line) == ["! Only the server's operators may do that."]
+
+
 def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Running, program: Start) -> None:
     ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
     assert code(done(ann, "/room slow 1")) is None

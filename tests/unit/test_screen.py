@@ -492,6 +492,16 @@ def test_in_another_window_the_line_is_erased_where_the_terminal_says_that_it_is
     assert drain(dialect)[0].startswith(f"\x1b[r{clear}\x1b[1;{rows - 2}r".encode())
 
 
+def test_a_wide_letter_that_does_not_fit_into_a_narrower_window_begins_the_next_row():
+    dialect = editing()
+    dialect.feed(("x" * 37 + "王" + "y" * 10).encode())
+    drain(dialect)
+    dialect.feed(size(40, 24))
+    drain(dialect)
+    dialect.feed(b"\x1b[23;13R")
+    assert drain(dialect)[0].startswith(b"\x1b[r\x1b[22;1H\x1b[J\x1b[24;1H\x1b[1;22r")
+
+
 def test_a_window_that_becomes_larger_and_then_narrower_before_the_terminal_answers_is_only_narrower():
     dialect = editing()
     dialect.feed(b"x" * 58)

@@ -484,7 +484,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
     ("typed", "told"),
     [
         ("/msg #lab2 hi", "#lab2 is a room, and /msg is for a person. /join #lab2 goes there."),
-        ("/ignore #lab2", "#lab2 is a room, and /ignore is for a person. /join #lab2 goes there."),
+        ("/ignore #lab2", "#lab2 is a room, and /ignore is for a person. /leave #lab2 leaves it."),
         ("/invite #lab2 bob", "The person's name comes first. Type /invite bob #lab2."),
         ("/join #lab2, #lab3", "/join takes one room at a time. Type /join #lab2."),
         ("/join #lab2,#lab3", "/join takes one room at a time. Type /join #lab2."),
@@ -643,8 +643,12 @@ def test_once_admitted_lines_are_commands():
 
 
 def test_cursor_keys_and_colours_around_a_command_are_no_part_of_it():
-    assert inputs(b"\x1b[A/quit\r\n\x0c/help\r\n") == [commands.Quit(), commands.Help()]
-    assert inputs(b"\x1b[A\x1b[B\r\n") == [commands.Say("")]  # which gets an error
+    quits, helps, told = inputs(b"\x1b[A/quit\r\n\x0c/help\r\n")
+    assert (quits, helps) == (commands.Quit(), commands.Help())
+    assert b"Arrow keys do not work" in told.data
+    says, told = inputs(b"\x1b[A\x1b[B\r\n")
+    assert says == commands.Say("")  # which gets an error
+    assert inputs(b"helo\x1bOD\r\nagain\x1b[3~\r\n").count(told) == 1, "once"
     assert inputs(b"\x1b[31mFAILED\x1b[0m test\r\n") == [commands.Say("FAILED test")]
     assert inputs(b"\x1b[200~pasted\x1b[201~\r\n") == [commands.Say("pasted")]
     assert inputs(b"/msg \x1b[31mbob hi\r\n") == [commands.Private("bob", "hi")]
