@@ -79,9 +79,17 @@ _BY_CODE: dict[str, type[errors.ChatError]] = {
     )
 }
 
+# So does the advice itself, if no other error has it.
+_BY_ADVICE: dict[str, type[errors.ChatError]] = {
+    f" {kind.advice}": kind for kind in (refusals.NamesakesRules, refusals.NoMuting)
+}
+
 
 def error(problem: Problem) -> str:
     """What went wrong, and what a person who types commands can do about it."""
+    for words, told in _BY_ADVICE.items() if problem.kind is None else ():
+        if problem.text.endswith(words):
+            return f"{problem.text.removesuffix(words)} {ADVICE[told](problem)}"
     kind = problem.kind or _BY_CODE.get(problem.code)
     if problem.kind is None and kind is errors.UnknownPerson and not problem.text.startswith("Nobody"):
         return problem.text  # it is about somebody who is not banned, or the like

@@ -55,6 +55,8 @@ def refuse_confused(row: Row, words: list[str]) -> None:
     if row.name == "/help" and is_room(room := words[0][:40]):
         advice = f"/room {room} shows its rules, /who {room} who is there."
         raise Mistyped(f"{room} is a room, and /help is about commands.", advice)
+    if row.name == "/who" and [word.lower() for word in words] in (["all"], ["everybody"], ["everyone"], ["*"]):
+        raise Mistyped("/who alone lists everybody.", "Type /who.")
     if row.name == "/who" and len(words) == 1 and is_room("#" + (word := bare(words[0]))):
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
     if row.name == "/search":

@@ -540,3 +540,15 @@ def test_a_person_who_needs_a_password_is_not_told_what_programs_send():
 def test_the_advice_of_a_server_of_1_0_0_is_not_repeated():
     text = "The room #x exists already. /join #x goes there."
     assert advice.error(events.Problem("room_exists", text)) == text
+
+
+def test_advice_that_a_server_gives_to_programs_is_said_as_it_is_typed():
+    muting = refusals.NoMuting("#lab", "the owner and the operators of #lab")
+    for error, typed in (
+        (muting, f"{muting.fact} /ignore NAME hides from you what somebody says."),
+        (
+            refusals.NamesakesRoom("#lab", "ann"),
+            "#lab was made by ann, under another token. If that was you, /resume TOKEN first.",
+        ),
+    ):
+        assert advice.error(events.Problem(error.code, error.text)) == typed

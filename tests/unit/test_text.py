@@ -533,6 +533,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/ x", "A line that begins with / is a command. To say this one, put a space in front of it."),
         ("/search hi in:lab2", "A room's name begins with '#'. Type in:#lab2; or from:lab2 for a person."),
         ("/search From:#lab2", "#lab2 is a room, and from: is for a person. Type in:#lab2."),
+        ("/who all", "/who alone lists everybody. Type /who."),
         ("/report #3", "The number of a message has no #. Type /report 3."),
         ("/op bob cy", "/op takes one name at a time. Type /op bob."),
         ("/nick 2 h", "A name has no spaces. Type /nick h2."),
