@@ -161,6 +161,7 @@ class Receiver:
         elif data is None:  # nothing yet
             if self.head and self._in_a_letter:  # a telnet's first line, which is not going to end
                 self._speaks(TextDialect(self._server.settings))
+            self._slot.doing = "draws the screen", time.monotonic()
             self._server.service.wait(self._session)
         return data != b""
 

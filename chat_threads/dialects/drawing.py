@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..letters import clusters
+from ..rules import TAB
 from .columns import columns, shortened
 
 MOST = 250  # columns that the line uses of a wider terminal: a bound on the work
@@ -22,7 +23,7 @@ _DRAWN = 32  # characters that are drawn of one letter
 
 _SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
-_SIGNS = str.maketrans("\n\t", "↵ ")  # how line ends and tabs look in the line
+_SIGNS = str.maketrans({"\n": "↵", "\t": " " * TAB})  # how line ends and tabs look in the line
 
 
 class Drawing:
@@ -173,7 +174,9 @@ def _letters(text: str) -> Sequence[str]:
 
 def _all_columns(letters: Sequence[str]) -> int:
     """The columns of all these letters; if they are a text of ASCII, at once."""
-    return len(letters) if isinstance(letters, str) else sum(map(_columns, letters))
+    if isinstance(letters, str):
+        return len(letters) + (TAB - 1) * letters.count("\t")
+    return sum(map(_columns, letters))
 
 
 def _columns(letter: str) -> int:
