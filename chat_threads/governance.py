@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
@@ -156,6 +156,10 @@ class Sanctions(tuple[Sanction, ...]):
         if not ended:
             return self
         return Sanctions(replace(each, account=False) if each in ended else each for each in self)
+
+    def in_force(self, at: int) -> Iterator[Sanction]:
+        """Those that have not ended at this time."""
+        return (each for each in self if each.until is None or each.until > at)
 
     def on(self, person: Person, rank: int, at: int) -> Sanction | None:
         """The one that holds for a person of this rank."""

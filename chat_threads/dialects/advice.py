@@ -79,7 +79,7 @@ _BY_CODE: dict[str, type[errors.ChatError]] = {
     )
 }
 
-# So does the advice itself, if no other error has it.
+# Some advice to programs is replaced wherever it ends a text. Errors that share it share that for people, too.
 _BY_ADVICE: dict[str, type[errors.ChatError]] = {
     f" {kind.advice}": kind for kind in (refusals.NamesakesRules, refusals.NoMuting)
 }

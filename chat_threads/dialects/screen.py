@@ -112,9 +112,8 @@ class Screen:
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._used = False  # whether keys have come since the last ``freshen``
         self._fresh = 0.0  # when both lines were drawn again for that, by the clock of Situation
-        self._was: tuple[str, int] | None = (
-            None  # before the window changed: what stood before the cursor, and the rows
-        )
+        # Before the window changed: what stood before the cursor, and the rows.
+        self._was: tuple[str, int] | None = None
         self._unseen = unseen
         self._size = size  # as the client told it: a terminal moves its contents even if the one within bounds stays
         self._columns, self._rows = within(size)

@@ -84,12 +84,12 @@ def search_page(event: events.SearchPage) -> tuple[str, ...]:
         hints.append(f"A * is searched for as it is. Parts of words need none: /search {plain}")
     elif not event.messages and (plain := " ".join(sought.translate(_NO_QUOTES).split())) not in ("", sought):
         hints.append(f"Quotes are searched for as they are. Without them: /search {plain}")
-    rooms = [word for word in event.words.split() if is_room(word)]
-    if rooms and not event.messages and not event.limits:
-        words, _, more = event.words.partition(rooms[0])
-        words = " ".join([*_without_last(words.split(), "in", "in:"), *more.split()])
-        hints.append(f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
     typed = event.words.split()
+    rooms = [word for word in typed if is_room(word)]
+    if rooms and not event.messages and not event.limits:
+        at = typed.index(rooms[0])
+        words = " ".join([*_without_last(typed[:at], "in", "in:"), *typed[at + 1 :]])
+        hints.append(f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
     for limit, what, example in (("in:", "A room", "in:#lab2"), ("from:", "A name", "from:ann")):
         if limit in typed and not (limit == "in:" and rooms and hints):
             hints.append(f"{what} comes right after {limit} without a space, as in {example}")

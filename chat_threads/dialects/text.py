@@ -96,7 +96,6 @@ class TextDialect(Preferences):
         self._told_shown = False  # whether the person was told that it was seen
         self._offered = False  # whether the person was told of /edit, or need not be
         self._told_of_keys = False  # whether the person was told that arrows and the like need it
-        self._told_keys = False  # whether the person was told that keys such as arrows need /edit
         self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
 
@@ -117,6 +116,8 @@ class TextDialect(Preferences):
             elif item is Signal.INTERRUPT and self._keys is not None:
                 self._keys.interrupt()
             else:
+                if item is Signal.INTERRUPT:
+                    self._editor.feed(b"\x15")  # what was typed before it, maybe half a password, is no other line's
                 self._answers += isinstance(item, events.WireBytes)
                 self._found.append(item)
         if resized:  # once, however many sizes came: a new style takes its time

@@ -44,7 +44,7 @@ def hint(line: str) -> str:
     return f"If you meant the command, type /{line}." if meant else HINTS.get(line, "")
 
 
-_CURSOR_KEY = re.compile(r"\x1b[\[O](?:[ABCDHF]|[1-8]~)")
+_CURSOR_KEY = re.compile(r"\x1b[\[O](?:(?:1;[2-8])?[ABCDHF]|[1-8]~)")
 
 
 def has_cursor_keys(line: str) -> bool:
@@ -211,25 +211,21 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
 
 # As the server makes them: 16 bytes in base64 leave two bits for the last letter. Less than 1 % have none of the first.
 _TOKEN = re.compile(r"(?=.*[0-9_-])(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9_-]{21}[AQgw]")
-_TAKE_TOKENS = (commands.Resume, commands.BecomeOperator)
-_BEFORE_TOKENS = ("token", *(kind.row.name[1:] for kind in _TAKE_TOKENS))
-_TOKENS = frozenset((22, *(len(word) + 23 for word in _BEFORE_TOKENS)))  # characters of a line with a token
+_TAKES_TOKEN = {"": "/resume", "token": "/resume", "resume": "/resume", "operator": "/operator"}
+_TOKENS = frozenset(len(f"{word} ".lstrip()) + 22 for word in _TAKES_TOKEN)  # characters of a line with a token
 
 
 def _refuse_token(line: str) -> None:
-    """Raise Mistyped for a token that stands alone, or behind a command without its /: it must not be shown to all."""
-    word, blank, token = line.rpartition(" ")
-    if _TOKEN.fullmatch(token) and (
-        not blank or word.lower() in ("token", *(kind.row.name[1:] for kind in _TAKE_TOKENS))
-    ):
-        name = f"/{word.lower() or 'resume'}".replace("token", "resume")
+    """Raise Mistyped for a token that stands alone, or behind a word such as resume: it must not be shown to all."""
+    word, _, token = line.rpartition(" ")
+    if _TOKEN.fullmatch(token) and (name := _TAKES_TOKEN.get(word.lower())):
         raise Mistyped("That looks like a token, which is secret. Nothing was sent.", f"Type {name} and the token.")
 
 
 _ASK = {kind.row.name[1:]: kind.row.name for kind in commands.ASKS}  # the commands that ask for a password
-_INITIALS = frozenset(first for word in (*_ASK, "msg", "pm", "w") for first in (word[0], word[0].upper()))
+_INITIALS = frozenset(first for word in (*_ASK, "msg") for first in (word[0], word[0].upper()))
 _NO_NAME = "me|us|you|him|her|them|it|the|a|an|this|that|my|our|your|his|their|if|when|for|and|or"
-_PRIVATE = re.compile(rf"(msg|pm|w) (?!(?:{_NO_NAME})\b)@?[^\W\d_]\S* +\S", re.IGNORECASE)
+_PRIVATE = re.compile(rf"msg (?!(?:{_NO_NAME})\b)@?[^\W\d_]\S* +\S", re.IGNORECASE)
 
 
 def _refuse_slashless(line: str) -> None:
@@ -238,8 +234,8 @@ def _refuse_slashless(line: str) -> None:
     if name := _with_password(line):
         advice = f"Type {name} alone, and the password when you are asked. If it is none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
-    if found := _PRIVATE.match(line):
-        advice = f"Begin the line with /{found[1].lower()}; or with a space, if all may read it."
+    if _PRIVATE.match(line):
+        advice = "Begin the line with /msg; or with a space, if all may read it."
         raise Mistyped("That looks like a private line, but lacks its /. Nothing was sent.", advice)
 
 

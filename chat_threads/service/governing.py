@@ -471,8 +471,7 @@ def list_bans(context: Context, session: Session, command: commands.ListBans) ->
             each.name, "kick" if each.kick else action, each.by, each.why, each.left(at), bool(each.network)
         )
         for action, listed in both
-        for each in listed
-        if each.until is None or each.until > at
+        for each in listed.in_force(at)
     )
     longest: dict[tuple[bool, str], events.SanctionRow] = {}  # by name: several people may have had it
     for row in rows:

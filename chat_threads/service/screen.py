@@ -134,8 +134,8 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
 
 
 _LISTS: dict[Known, Callable[[Governance], Iterable[str]]] = {
-    Known.BANNED: lambda rules: (each.name for each in rules.bans),
-    Known.MUTED: lambda rules: (each.name for each in rules.mutes),
+    Known.BANNED: lambda rules: (each.name for each in rules.bans.in_force(int(time.time() * 1000))),
+    Known.MUTED: lambda rules: (each.name for each in rules.mutes.in_force(int(time.time() * 1000))),
     Known.INVITED: lambda rules: rules.invited.values(),
     Known.OPERATORS: lambda rules: rules.operators.values(),
 }

@@ -92,8 +92,10 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     assert "* Logged in: the name belongs to an account." in again.ask("/whois ann")
     again.send("/password")
     again.expect("* Type your password")
-    again.send_bytes(b"\xff\xf4")  # telnet's IAC IP: Ctrl-C
+    again.send_bytes(b"secr\xff\xf4")  # telnet's IAC IP: Ctrl-C
     again.expect("* Nothing was typed, so nothing was changed.")
+    again.send("hello")
+    assert again.expect("hello").endswith("] ann: hello")
     again.send("/password", "/quit")
     assert again.rest()[-1].startswith("* Goodbye")
 

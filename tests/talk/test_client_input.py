@@ -508,7 +508,7 @@ def test_a_paste_with_a_long_line_is_seen_and_ctrl_u_erases_all_of_it(
     server: Any, screen: Callable[..., Tmux], connect: Callable[..., Any]
 ) -> None:
     ann = screen(server, "ann")
-    paste(ann, "intro\n" + "word " * 180 + "\nend")
+    paste(ann, "intro\n" + "word " * 360 + "\nend")
     ann.expect("^> intro$", "^word word", "^end$", r"connected   3 lines typed$")
     ann.keys("C-u")
     ann.expect("^>$", "connected$")

@@ -602,26 +602,26 @@ def test_tab_offers_what_the_command_takes(server):
             assert offered(line) == found, line
 
 
-def test_tab_offers_those_for_whom_something_can_be_undone(server):
-    ann, bob, _ = server.clients_named("ann", "bob", "cy")
+def test_tab_offers_those_for_whom_something_can_be_undone(server, monkeypatch):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
     ann.ask("/create #mine")
     ann.ask("/room invite-only")
-    for line in ("/ban bob", "/mute cy", "/invite cy"):
+    for line in ("/invite cy", "/ban bob 1h", "/mute cy"):
         ann.ask(line)
+    cy.ask("/join #mine")
+    ann.ask("/op cy")
     bob.send("/quit")
     context = server.chat.server.service._context
 
     def offered(line, name="ann"):
         return screen._candidates(context, server.chat.sessions.named(name), line)
 
-    assert (offered("/unban "), offered("/unmute c"), offered("/uninvite "), offered("/deop ")) == (
-        ["bob"],
-        ["cy"],
-        ["cy"],
-        [],
-    )
+    assert [offered(line) for line in ("/unban ", "/unmute c", "/uninvite ", "/deop ")] == [["bob"], *[["cy"]] * 3]
     assert offered("/unban #mine b") == ["bob"]
-    assert offered("/unban #mine b", "cy") == []
+    assert offered("/unban #mine b", server.client("dan") and "dan") == []
+    later = time.time() + 4000
+    monkeypatch.setattr("chat_threads.service.screen.time.time", lambda: later)
+    assert (offered("/unban "), offered("/unmute ")) == ([], ["cy"])
 
 
 def test_an_invitation_says_how_to_follow_it(server):
