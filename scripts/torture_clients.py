@@ -39,7 +39,7 @@ OUT = frozenset({"banned", "invite_only"})  # errors for somebody who may not en
 UNDECIDED = frozenset({"not_stored", "maybe_stored", "unreadable"})
 
 LOBBY = "#lobby"  # where the server puts whoever cannot enter a room now
-OUTSIDE = (" says that you may ", " banned you from ", " muted you in ")  # what is in notices about rooms
+OUTSIDE = (" says that you may ", " banned you from ", " muted you in ", " lifted your ")  # in notices about rooms
 ENTERING = (" is quiet: ", " is slow: ", "You are muted in ")  # the same on entering them
 
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
