@@ -229,7 +229,7 @@ class Governance:
         ban, rank = self.banned(person, at), self.rank(person)
         if self.invite_only and not rank and person.identity not in self.invited:
             if ban is None or not ban.is_for(person, fold(person.name)):  # a stranger at the same address
-                return InviteOnly(room)
+                return InviteOnly(room, person.account)
         if ban:
             return ban.ban(room, at, person)
         if rank:

@@ -102,8 +102,11 @@ class AccountsOnly(Told):
 class InviteOnly(Told):
     code = "invite_only"
 
-    def __init__(self, room: str) -> None:
-        super().__init__(f"{room} is only for people who were invited.", "Ask one of its operators for an invitation.")
+    def __init__(self, room: str, known: bool = False) -> None:
+        """``known``: whether the person is logged in."""
+        advice = "Ask one of its operators for an invitation."
+        more = "" if known else " If you had one, come back with your token or log in first."
+        super().__init__(f"{room} is only for people who were invited.", advice + more)
         self.room = room
 
 

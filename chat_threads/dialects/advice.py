@@ -46,7 +46,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     errors.NotConnected: lambda problem: "/who lists who is here.",
     refusals.InviteOnly: lambda problem: (
-        "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first."
+        problem.text[len(problem.fact) :]
+        .strip()
+        .replace("come back with your token or log in", "type /resume TOKEN or /login")
     ),
     refusals.AccountsOnly: lambda problem: (  # what was not sent comes last
         "/login logs you in; /register makes an account." + problem.text[len(problem.fact) :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import commands, events, ordered
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
-from ..errors import LooksLikeRoom, RoomExists, Told, UnknownRoom
+from ..errors import ChatError, LooksLikeRoom, RoomExists, Told, UnknownRoom
 from ..pace import cost_of_table
 from ..rules import check_room, check_words, is_room
 from ..session import Session
@@ -62,8 +62,12 @@ def _make(context: Context, session: Session, name: str, topic: str = "") -> Cha
 def _enter(
     context: Context, session: Session, room: ChatRoom, first_time: bool = False, since: int | None = None
 ) -> None:
-    session.sent_out = None
-    joined = context.publisher.subscribe(session, room, session.dialect.replay, first_time, session.ref, since)
+    left, session.sent_out = session.sent_out, None
+    try:
+        joined = context.publisher.subscribe(session, room, session.dialect.replay, first_time, session.ref, since)
+    except ChatError:
+        session.sent_out = session.sent_out or left  # the person may still be unaware of it
+        raise
     if joined:
         context.history.submit(joined)
     governing.tell_whether_it_may_speak(session, room)

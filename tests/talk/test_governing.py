@@ -880,6 +880,17 @@ def test_a_line_that_may_have_been_begun_in_a_room_that_one_had_to_leave_is_not_
     assert "half" not in str(cy.upto("meant for the lobby"))
 
 
+def test_whoever_tries_to_go_back_to_the_room_that_they_had_to_leave_is_still_asked(server):
+    ann, bob = server.client("ann"), server.client("bob")
+    ann.ask("/create #lab")
+    bob.ask("/join #lab")
+    ann.send("/kick bob")
+    bob.expect("goes to #lobby")
+    bob.send("/join #lab", "meant for the lab")
+    bob.expect("! You were sent out of #lab.")
+    bob.expect("! You are in #lobby now, not in #lab, so nothing was sent.")
+
+
 def test_somebody_who_enters_a_room_by_themselves_is_not_asked_which_one_a_line_is_for(server):
     ann, bob = server.client("ann"), server.client("bob")
     ann.ask("/create #lab")

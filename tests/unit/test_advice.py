@@ -117,8 +117,14 @@ TYPED = [
         "bob was just sent out of #lab.", "Lift the ban first.", "/unban bob first.",
     ),
     (
-        refusals.InviteOnly("#lab"),
+        refusals.InviteOnly("#lab", known=True),
         "#lab is only for people who were invited.", "Ask one of its operators for an invitation.",
+        "Ask one of its operators for an invitation.",
+    ),
+    (
+        refusals.InviteOnly("#lab"),
+        "#lab is only for people who were invited.",
+        "Ask one of its operators for an invitation. If you had one, come back with your token or log in first.",
         "Ask one of its operators for an invitation. If you had one, type /resume TOKEN or /login first.",
     ),
     (

@@ -7,6 +7,7 @@ import random
 import re
 import time
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from support.clients import ASKED
@@ -1941,6 +1942,15 @@ def test_help_leaves_out_what_does_not_work_here():
         told = shown(events.HelpShown(about, without=frozenset({"/lab"})))
         assert "/trace " in told
         assert "/lab " not in told
+
+
+def test_an_indented_line_that_does_not_fit_beside_the_name_keeps_its_indentation():
+    dialect = dialect_of("ann")
+    dialect.feed(b"\xff\xfb\x1f\xff\xfa\x1f\x00\x28\x00\x14\xff\xf0")  # a window of 40 columns
+    event = replace(said(), text=" " * 20 + "cond.wait()")
+    first, second = dialect.views.own.encode((event,)).decode().splitlines()
+    assert first.endswith("ann:")
+    assert second == "  | " + " " * 20 + "cond.wait()"
 
 
 @for_each("columns", [40, 60, 79, 80])
