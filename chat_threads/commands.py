@@ -288,7 +288,7 @@ class Search(Command):
     more="/set timestamps on|off|seconds: show when it was said\n/set numbers on|off: show the numbers of messages\n"
     "/set colour on|off: colour names and notices\n"
     "/set bell on|off: ring when your name is said, and on private lines\n"
-    "/set joins on|off: show who comes, who goes, and new names\n"
+    "/set joins on|off: show who comes, who goes, and who takes a new name\n"
     "/set replay N: messages shown on entering a room, 0 to 200\n"
     "/set zone Europe/Berlin, or UTC, or server: the time zone",
     named={"name": "option"},

@@ -328,13 +328,13 @@ class BadTime(Told):
 
 
 class LateTime(Told):
-    """A time at the end of a reason, or in words, of which nothing would be done. ``right``: the line as it should be.
-    Only people type it."""
+    """A time at the end of a reason, or in words: it would count as a part of the reason, and a ban would have no end.
+    ``right``: the line as it should be. Only people type it."""
 
     code = "usage"
 
     def __init__(self, right: str) -> None:
-        super().__init__("The time comes right after the name, as in 10m. Nothing was done.", f"Type {right}.")
+        super().__init__("A time is in digits, right after the name, as in 10m. Nothing was done.", f"Type {right}.")
 
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))

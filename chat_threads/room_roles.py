@@ -19,7 +19,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BEGINS_WITH_SPAN = re.compile(
     r"(?:for )?([0-9]{1,9}) ?([smhd]|(?:sec|second|min|minute|hour|day)s?)(?: |$)", re.ASCII | re.IGNORECASE
 )
-# The same behind a reason, or with the number in words, where it would be taken for a part of the reason.
+# The same after a reason, or with the number in words, where it would be taken for a part of the reason.
 _NUMBERS = {word: number for number, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
 _NUMBERS |= {"a": 1, "an": 1, "twenty": 20, "thirty": 30}
 _ENDS_WITH_SPAN = re.compile(

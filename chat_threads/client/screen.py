@@ -148,7 +148,7 @@ def _keys(talk: Talk) -> KeyBindings:
         line.delete(first_letter(line.document.text_after_cursor))
 
     @keys.add(Keys.ControlU)
-    def erase_before(event: KeyPressEvent) -> None:  # all of it, as with /edit on; what is left would be said, too
+    def erase_before(event: KeyPressEvent) -> None:  # in all lines, as with /edit on: what is left would be said, too
         line = event.current_buffer
         erased = line.delete_before_cursor(line.cursor_position)
         if erased and not talk.hidden:
@@ -342,8 +342,8 @@ class Screen:
         return self._talk
 
     def _wraps(self) -> bool:
-        """Whether long lines are wrapped. Otherwise each takes one row: prompt_toolkit shows a line above the cursor's
-        as a whole or not at all, so most of a long text would be out of sight."""
+        """Whether long lines wrap. If there is no room for that, each line takes one row: prompt_toolkit shows a line
+        above the cursor's as a whole or not at all, so most of a long text would be out of sight."""
         lines = self._session.default_buffer.text.split("\n")
         size = self._session.app.output.get_size()
         most, width = _most_rows(size.rows), max(1, size.columns - len(HIDDEN))

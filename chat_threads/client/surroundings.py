@@ -74,14 +74,14 @@ class Surroundings:
         _bound(self.names)
 
     def _leave(self, room: str, *names: str) -> None:
-        """Somebody who is in none of the user's rooms any more has perhaps left the chat."""
+        """These people have left the room. Whoever is in none of the user's rooms now may have left the chat."""
         for name in names:
             self.names.get(name, set()).discard(room)
             if not self.names.get(name):
                 self.names.pop(name, None)
 
     def _forget(self, room: str) -> None:
-        """Nobody is known to be in this room."""
+        """Forget who is in this room."""
         for rooms in self.names.values():
             rooms.discard(room)
 

@@ -232,13 +232,13 @@ def _advice_about(why: BaseException | None, given: bool) -> str:
     """What a user can do about a certificate that is not trusted. ``given``: whether --tls-ca was."""
     code = getattr(why, "verify_code", 0)
     if code in (62, 64):  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
-        return "Connect to a name or an address that the certificate is for."
+        return "Connect to a host name or an address that the certificate lists."
     if code in (9, 10):  # _CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
         return "Check whether the clock on this computer is right. If it is, the server needs a new certificate."
     if code not in (2, 18, 19, 20, 21):  # those about a chain of certificates that does not lead to one that is trusted
         return ""
     if given:
-        return "No certificate in the file of --tls-ca vouches for it."
+        return "The file given with --tls-ca has no certificate that confirms it."
     return "If you know the server, get its certificate and give its file with --tls-ca FILE."
 
 

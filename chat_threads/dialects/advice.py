@@ -81,7 +81,7 @@ _BY_CODE: dict[str, type[errors.ChatError]] = {
     )
 }
 
-# Some advice to programs is replaced wherever it ends a text. Errors that share it share that for people, too.
+# Some advice to programs is replaced wherever it ends a text. Errors that share it have the same advice for people.
 _BY_ADVICE: dict[str, type[errors.ChatError]] = {
     f" {kind.advice}": kind for kind in (refusals.NamesakesRules, refusals.NoMuting)
 }

@@ -125,7 +125,8 @@ def status(name: str, room: str | None, people: int, unread: Sequence[str], widt
 
 
 def _new_in(rooms: Sequence[str], most: int) -> str:
-    """What tells of the rooms in at most ``most`` columns: as many names as fit; or how many there are; or ""."""
+    """The part of a status line about rooms with new messages, in at most ``most`` columns: as many names as fit; or
+    how many there are; or ""."""
     said, whole = "new in", ""
     for count, room in enumerate(rooms[:_WIDEST], 1):
         said += f" {room}"

@@ -49,7 +49,7 @@ def refuse_confused(row: Row, words: list[str]) -> None:
     if row.name in ("/ban", "/mute") and words[0][0].isdigit() and _is_long_ban(words[1::-1], 0):
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
     if row.name == "/kick" and _is_long_ban(words):
-        raise Mistyped("/kick is for a minute.", f"For longer, type /ban {' '.join(words)[:80]}.")
+        raise Mistyped("/kick keeps somebody out for one minute.", f"For longer, type /ban {' '.join(words)[:80]}.")
     if row.name == "/ban" and [word.lower() for word in words] == ["list"]:
         raise Mistyped("/ban keeps somebody out.", "Type /bans to list who is banned.")
     if row.name == "/help" and is_room(room := words[0][:40]):
@@ -72,7 +72,7 @@ def refuse_confused(row: Row, words: list[str]) -> None:
 
 
 def _refuse_limits(words: list[str]) -> None:
-    """Raise Mistyped for a person behind ``in:``, or a room behind ``from:``."""
+    """Raise Mistyped for a person after ``in:``, or a room after ``from:``."""
     for word in words:
         limit, colon, name = word.partition(":")
         if colon and limit.lower() == "in" and is_room("#" + name):

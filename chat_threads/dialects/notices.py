@@ -5,12 +5,14 @@ from __future__ import annotations
 from .editing import Wish
 
 REFUSED = "Your program sends whole lines only, so your line stays as it is."
-OWN_LINE = "Your program has a line of its own. In TinTin++, #split keeps it apart from what others say."
+OWN_LINE = (
+    "/edit stays off: your program edits your line itself. In TinTin++, #split keeps it apart from what others say."
+)
 LOST_LETTER = (
     "Your telnet has lost a letter, where \ufffd stands, so nothing was sent. Erase that, and type the letter again. If"
     " it is lost again, connect again, and add -E to telnet's options."
 )
-CURSOR_KEYS = "Arrow keys do not work while your program sends whole lines. Over telnet, /edit on changes that."
+CURSOR_KEYS = "Arrow keys do not work while your program sends whole lines. Over telnet, /edit on makes them work."
 UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
 MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
 TOO_MANY = "Your text is {} messages long, and here you may send one in {}. Nothing was sent. Make it shorter."

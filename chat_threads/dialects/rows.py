@@ -131,7 +131,9 @@ _measures = lru_cache(_TEXTS)(_Measures)
 
 def rows(text: str, most: int, first: int | None = None) -> list[str]:
     """The text in rows of at most ``most`` columns, without the spaces at their ends. The first row has at most
-    ``first`` columns; it may be empty then. A row that ends with an address may be wider."""
+    ``first`` columns; it may be empty then. A row that ends with an address may be wider. Spaces before the first word
+    stay if they take at most half of a row, even if the word has to be broken: they are the indentation of code.
+    """
     measures = _measures(text, min(most, _WIDEST))
     columns, begins, ends, last = measures.columns, measures.begins, measures.ends, measures.last
     found, begin, room = [], 0, most if first is None else max(0, first)
@@ -142,6 +144,10 @@ def rows(text: str, most: int, first: int | None = None) -> list[str]:
         whole = columns[ends[fitting]] - columns[word] <= most  # whether it fits into a row of its own
         if not whole and begin <= word < reach and _ADDRESS.fullmatch(measures.part(word, ends[fitting])):
             end, following = ends[fitting], begins[fitting + 1] if ends[fitting] < last else last
+        elif begin == fitting == 0 < word and room < most:  # code keeps its indentation
+            end = following = 0
+        elif begin == fitting == 0 < word <= most // 2 and not _ADDRESS.fullmatch(measures.part(word, ends[0])):
+            end = following = reach
         elif word >= begin and (word >= reach or whole) and (word > begin or room < most):
             end, following = max(begin, ends[fitting - 1] if fitting else 0), word
         else:

@@ -82,8 +82,6 @@ def _rows(style: Style, head: str, lines: Sequence[str]) -> list[str]:
     room = style.columns - columns(head)
     if room > 0:
         found = rows(lines[0], later, room)
-        if not found[0] and lines[0].startswith(" "):  # code keeps its indentation
-            found = ["", *rows(lines[0], later)]
         found[0] = (head + found[0]).rstrip(" ")
     else:
         found = rows(head + lines[0], later, style.columns)

@@ -95,7 +95,7 @@ class TextDialect(Preferences):
         self._hiding = False  # whether what is typed must not be seen
         self._told_shown = False  # whether the person was told that it was seen
         self._offered = False  # whether the person was told of /edit, or need not be
-        self._told_of_keys = False  # whether the person was told that arrows and the like need it
+        self._told_of_keys = False  # whether the person was told that arrow keys need /edit on
         self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
 
@@ -117,7 +117,7 @@ class TextDialect(Preferences):
                 self._keys.interrupt()
             else:
                 if item is Signal.INTERRUPT:
-                    self._editor.feed(b"\x15")  # what was typed before it, maybe half a password, is no other line's
+                    self._editor.feed(b"\x15")  # drop what was typed before it: half a password begins no other line
                 self._answers += isinstance(item, events.WireBytes)
                 self._found.append(item)
         if resized:  # once, however many sizes came: a new style takes its time
@@ -353,7 +353,7 @@ class TextDialect(Preferences):
         if self._mode is Mode.ASKED:
             return "/edit is not on yet: your program has been asked, and has not answered."
         if self._telnet.has_own_line:
-            return f"/edit is off. {notices.OWN_LINE}"
+            return notices.OWN_LINE
         return "/edit is off. Over telnet, /edit on keeps your line whole while others talk."
 
     def draw(self, situation: Situation, line: bytes = b"") -> bytes:

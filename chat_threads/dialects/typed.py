@@ -22,7 +22,7 @@ _WISHES = {
     "/help lists the commands.": ("commands", "help", "?"),
     "/who lists who is here.": ("who",),
     "/rooms lists the rooms.": ("rooms",),
-    "/leave leaves this room, /quit the chat.": ("leave",),
+    "/leave leaves this room; /quit leaves the chat.": ("leave",),
     "If you want to log in, type /login.": ("login", "signin"),
     "If you want to keep your name with a password, type /register.": ("register", "signup"),
 }
@@ -86,7 +86,7 @@ def parse_line(line: str) -> commands.Command | None:
     if line == "/":
         raise Mistyped("A line that begins with / is a command.", "/help lists them.")
     if word == "/" and (kind := commands.BY_NAME.get("/" + rest.partition(" ")[0].lower())):
-        raise Mistyped("No space belongs after the /.", f"Type {kind.row.name}.")
+        raise Mistyped("No space belongs after the /.", f"Type {' '.join([kind.row.name, *rest.split()[1:]])[:60]}.")
     if (glued := word.partition("#")) and glued[1] and glued[0].lower() in commands.BY_NAME:
         raise Mistyped("A space belongs before the #.", f"Type {glued[0]} #{glued[2][:40]}.")
     if not rest and (asked := _asked_about(word)):

@@ -212,5 +212,5 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
     log.info("%s gives up the account %s", session, account.name)
     said = f"{account.name} belongs to nobody now. You keep your name as long as you are here."
     if was_operator:
-        said += " You are no operator of the server any more."
+        said += " You are no longer an operator of the server."
     session.answer(events.Notice(said, name=account.name))

@@ -428,7 +428,7 @@ def _sanction(
             said = f"Nobody is called {person.name} now, so this holds for the name only."
             session.send(events.Notice(said, name=person.name))
     done = f"banned you from {found.name}" if kind == "ban" else f"muted you in {found.name}"
-    how_long = f" for {span(command.seconds)}" if command.seconds else ""
+    how_long = f" for {span(command.seconds)}" if command.seconds else " for good"
     said = f"{session.name} {done}{how_long}" + (f": {why}" if why else ".")
     told = _outside(context, session, found, {person.identity}, said)
     _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address), told)

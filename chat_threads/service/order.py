@@ -43,7 +43,7 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     operators = [*_who_see(context, session, room, "" if number else about, accused)]
     shown = ", and shown to the operators who are here" if operators else " for operators who come later"
     if not operators and rank(room, session):
-        shown = ", and listed with what operators did"
+        shown = " in the list of what operators did"
     unknown = "" if number or accused else f" Nobody is called {about} now."
     done = events.Notice(f"Your report is kept{shown}.{unknown}", room=room.name)
     told = ((tuple(operators), event), answered(session, done))

@@ -65,6 +65,8 @@ def private(context: Context, session: Session, command: commands.Private) -> No
         other.reply_to = session.contact
         other.send(events.PrivateLine(at, session.name, other.name, text))
     session.answer(events.PrivateLine(at, session.name, other.name, text, sent=True))
+    if other.identity in session.profile.ignored:
+        session.answer(events.Notice(f"You ignore {other.name}, so you will not see an answer."))
     away = other.profile.away
     if away is not None and other is not session:
         session.answer(events.Notice(f"{other.name} is away" + (f": {away}" if away else ".")))

@@ -803,7 +803,7 @@ def test_whois_tells_a_name_that_belongs_to_an_account_and_operators_who_is_one(
         problem = asks.expect("error", ref=name)
         assert (problem["code"], problem["text"]) == ("unknown_person", said)
     boss.send(type="unregister", password=SECRET, ref="u")
-    assert boss.expect("notice", ref="u")["text"].endswith("You are no operator of the server any more.")
+    assert boss.expect("notice", ref="u")["text"].endswith("You are no longer an operator of the server.")
 
 
 def _operators(server) -> set[str]:

@@ -223,8 +223,8 @@ def test_the_terminal_client_says_what_to_do_about_a_certificate_that_is_not_tru
     elsewhere = serve(host="127.0.0.2", db=str(tmp_path / "elsewhere.db"), **certificate.options)
     for server, options, advice in (
         (safe, ("--tls",), "get its certificate and give its file with --tls-ca FILE."),
-        (safe, ("--tls-ca", str(other.cert)), "No certificate in the file of --tls-ca vouches for it."),
-        (elsewhere, ("--tls-ca", str(certificate.cert)), "to a name or an address that the certificate is for."),
+        (safe, ("--tls-ca", str(other.cert)), "The file given with --tls-ca has no certificate that confirms it."),
+        (elsewhere, ("--tls-ca", str(certificate.cert)), "to a host name or an address that the certificate lists."),
     ):
         done = run(server.port, "--name", "ann", *options, host="127.0.0.2" if server is elsewhere else "127.0.0.1")
         assert (done.returncode, done.stdout) == (1, "")
@@ -236,9 +236,9 @@ def test_what_to_do_about_a_certificate_depends_on_what_is_wrong_with_it() -> No
     for code, given, advice in (
         (10, True, "Check whether the clock"),
         (9, False, "Check whether the clock"),
-        (62, True, "Connect to a name"),
+        (62, True, "Connect to a host name"),
         (18, False, "If you know the server"),
-        (20, True, "No certificate in the file"),
+        (20, True, "The file given with --tls-ca"),
         (26, True, ""),  # it is for another purpose
         (26, False, ""),
     ):

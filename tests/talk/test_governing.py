@@ -307,7 +307,7 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.expect("! Message 2 of #lab is from ann, under another token. If that was you, /resume TOKEN first.")
 
 
-def test_in_a_room_of_nobody_members_are_told_who_may_make_operators(server: Running) -> None:
+def test_in_a_room_without_an_owner_members_are_told_who_may_make_operators(server: Running) -> None:
     ann, _ = server.clients_named("ann", "bob")
     for line in ("/op bob", "/deop bob"):
         assert ann.ask(line) == ["! Only the server's operators may do that."]
@@ -478,7 +478,7 @@ def test_the_person_concerned_is_told_outside_the_room_what_changes(server: Runn
         ("/op rob", "ann made you an operator of #lab."),
         ("/deop rob", "ann took the role of operator of #lab from you."),
         ("/ban rob 2h so loud", "ann banned you from #lab for 2 hours: so loud"),
-        ("/mute rob", "ann muted you in #lab."),
+        ("/mute rob", "ann muted you in #lab for good."),
         ("/unban rob", "ann lifted your ban from #lab."),
         ("/unmute rob", "ann lifted your mute in #lab."),
         ("/op rob", "ann made you an operator of #lab."),

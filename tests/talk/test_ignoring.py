@@ -410,3 +410,11 @@ def test_ignore_alone_lists_the_people_who_are_ignored(server):
     bob.ask("/nick robert")
     ann.expect("robert")
     assert ann.ask("/ignore") == ["* You ignore robert (was bob), cy. /unignore NAME shows again what somebody says."]
+
+
+def test_whoever_writes_to_somebody_they_ignore_is_told_that_no_answer_will_be_seen(server):
+    ann, _ = server.clients_named("ann", "bob")
+    ann.ask("/ignore bob")
+    assert "* You ignore bob, so you will not see an answer." in ann.ask("/msg bob hi")
+    ann.ask("/unignore bob")
+    assert not any("You ignore" in line for line in ann.ask("/msg bob hi"))

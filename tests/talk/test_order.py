@@ -94,7 +94,7 @@ def test_a_report_about_somebody_who_is_not_known_says_so(server: Running, progr
     cy.rest()
     assert done(bob, "/report cy spam")["text"] == kept  # it is known who that was
     assert [row[2] for row in rows(ann)] == ["zorro", "cy"]
-    assert done(ann, "/report bob spam")["text"] == "Your report is kept, and listed with what operators did."
+    assert done(ann, "/report bob spam")["text"] == "Your report is kept in the list of what operators did."
     cy = program("cy", server, room="#other")
     eve = program("eve", server, room="#other")
     cy.send({"type": "quit"})

@@ -242,7 +242,7 @@ def test_after_the_server_is_killed_a_reset_is_enough(start_process, come_in):
 def test_a_client_that_sends_whole_lines_is_told_so(server, come_in):
     fugue = come_in(server, "tf")
     fugue.enter("/send /edit on")  # it has an /edit of its own
-    fugue.expect("Your program has a line of its own.")
+    fugue.expect("/edit stays off: your program edits your line itself.")
     fugue.enter("hello")
     fugue.expect(r"\] ann: hello")
 
@@ -251,6 +251,6 @@ def test_a_client_with_a_line_of_its_own_keeps_it(server, come_in, monkeypatch):
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/games")  # Debian puts it there
     needs("tt++")
     tin = come_in(server, "tt++")
-    tin.expect("Your program has a line of its own. In TinTin")
+    tin.expect("/edit stays off: your program edits your line itself.")
     tin.enter("hello")
     tin.expect(r"\] ann: hello")

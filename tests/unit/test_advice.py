@@ -214,7 +214,7 @@ PLAIN = [
     ),
     (
         refusals.LateTime("/mute gus 2h spam"),
-        "The time comes right after the name, as in 10m. Nothing was done. Type /mute gus 2h spam.",
+        "A time is in digits, right after the name, as in 10m. Nothing was done. Type /mute gus 2h spam.",
     ),
     (refusals.BadTime("5x"), "5x is not a time. Nothing was done. A time is like 10m, 2h or 3d."),
     (redaction.UnknownMessage("#lab", 5), "#lab has no message 5."),

@@ -319,7 +319,7 @@ def test_only_what_changes_is_drawn():
     editing.resize(40, 23)
     assert drawn(b"x") == [b"\x1b[23;1H> x\x1b[K"]
     assert drawn(b"\x15" + PASTE + b"\ta\tb" + PASTED) == [b"\x1b[23;1H>     a    b\x1b[K"], (
-        "tabs are as wide as a tab stop"
+        "a tab is drawn as four spaces"
     )
     assert drawn(LEFT) == [b"\x1b[12G"]
     assert [type(item) for item in pull(editing, b"\x0c")] == [Wish, WireBytes], "the line is drawn on the new screen"

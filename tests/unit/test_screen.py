@@ -122,9 +122,9 @@ def test_a_program_that_has_a_line_of_its_own_keeps_it():
     dialect.edit(True)
     dialect.feed(IAC + WILL + TTYPE + TINTIN)
     drawn, _ = drain(dialect)
-    assert b"Your program has a line of its own" in drawn
+    assert b"your program edits your line itself" in drawn
     assert IAC + WILL not in drawn
-    assert "a line of its own" in dialect.edit(True)
+    assert "your program edits your line itself" in dialect.edit(True)
     assert drain(dialect) == (b"", [])
 
 
@@ -282,7 +282,7 @@ def test_edit_alone_says_whether_it_is_on_and_how_to_change_it():
     assert editing().edits == "/edit is on. /edit off ends it."
     dialect.feed(IAC + WILL + TTYPE + TINTIN)
     drain(dialect)
-    assert "a line of its own" in dialect.edits
+    assert "your program edits your line itself" in dialect.edits
 
 
 # --- keys -----------------------------------------------------------------------------------------------

@@ -504,7 +504,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
             )
             for page, room in (("0", ""), ("201", ""), ("9" * 40, ""), ("#a 500", "#a "), ("#a all", "#a "))
         ),
-        ("/ join #lab2", "No space belongs after the /. Type /join."),
+        ("/ join #lab2", "No space belongs after the /. Type /join #lab2."),
         ("/etc/passwd", "A line that begins with / is a command. To say this one, put another / in front of it."),
         ("/a/b\nc", "A line that begins with / is a command. To say these lines, put a space in front of them."),
         ("/search x in:#a in:#b", "A search takes in:, from: and before: once each. Without in:, it looks everywhere."),
@@ -526,8 +526,8 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/join my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
         ("/join #my room", "A room's name has no spaces. Type /join #my, or /join #my_room."),
         ("/redact #3 #lab2", "The number of a message has no #. Type /redact 3 #lab2."),
-        ("/kick bob for 10 minutes", "/kick is for a minute. For longer, type /ban bob for 10 minutes."),
-        ("/kick #lab2 bob 2h", "/kick is for a minute. For longer, type /ban #lab2 bob 2h."),
+        ("/kick bob 10 minutes", "/kick keeps somebody out for one minute. For longer, type /ban bob 10 minutes."),
+        ("/kick #lab2 bob 2h", "/kick keeps somebody out for one minute. For longer, type /ban #lab2 bob 2h."),
         ("/who\n/rooms", "/who takes one line. Nothing was done. Send the lines one by one."),
         ("/leave\n#lab2", "/leave takes one line. Nothing was done. Send the lines one by one."),
         ("/ x", "A line that begins with / is a command. To say this one, put a space in front of it."),
@@ -1861,7 +1861,7 @@ def test_help_fits_a_terminal_of_eighty_columns_and_twenty_four_lines():
         *((f"/mute gus {why}", "") for why in ("rude as", "noisy ones", "again", "two", "spam 10 times", "1h spam 2h")),
     ],
 )
-def test_a_time_behind_a_reason_is_not_taken_for_a_part_of_it(typed, right):
+def test_a_time_after_a_reason_is_not_taken_for_a_part_of_it(typed, right):
     if right == "":
         assert parse_line(typed).name == "gus"
         return
