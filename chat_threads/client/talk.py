@@ -478,8 +478,7 @@ class Talk:
             self._write(lines, isinstance(event, events.Problem))
 
     def _look_around(self, room: str, again: bool, first: bool) -> None:
-        """Ask who is here, for the rooms and the commands that there are, and for the people in a room that was just
-        entered."""
+        """Ask who is here, which rooms and commands there are, and who is in a room that was just entered."""
         if first:
             self._look_for("help")
         if not again:
